@@ -1,8 +1,8 @@
-"""The path of a request in one process without a reactor or a socket, for `bench.instructions` to count.
+"""The path of a request in one process without a reactor, for `bench.instructions` to count.
 
-Everything between two transports is the real thing: HTTP server, dispatcher, Basic auth, codecs, services, HTTP client,
-metrics. Transports and access log are in memory and the clock stands still, so that no timer, no thread and no kernel
-adds to the count.
+Everything from the socket of the client on is the real thing: HTTP server, dispatcher, Basic auth, codecs, services,
+HTTP client, metrics. The transports of other systems and the access log are in memory and the clock stands still, so
+that no timer and no thread adds to the count. The kernel's part is not counted.
 
     python -m bench.in_memory 256 < /dev/null
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import sys
 from base64 import b64encode
 from collections.abc import Callable
@@ -25,8 +26,12 @@ from typing import Any, cast
 
 from argon2 import PasswordHasher
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bench import lb_in_memory
@@ -55,6 +60,7 @@ from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 
 WARM_UP = 64  # requests: caches are full, and CPython has specialized the bytecode
+_MAX_RESPONSE = 64 * 1024  # bytes
 _USER, _PASSWORD = 'bench.user', 'correct-horse-battery'
 _JSON = b'{"customer": 123, "name": "Anna", "items": [1, 2, 3]}'
 _ORDER = '<order><id>{0}</id><customer>Customer {0}</customer><city>Warszawa</city><total>{0}.50</total></order>'
@@ -93,7 +99,7 @@ class LastLine:
 
 
 class Wire(StringTransport):
-    """One end of a TCP connection in memory."""
+    """One end of a TCP connection to another system in memory."""
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Nothing is delayed here."""
@@ -105,13 +111,38 @@ class Wire(StringTransport):
         return data
 
 
+@implementer(IReactorFDSet)
 class MemoryReactor(Clock):
-    """A clock that stands still, and TCP connections to a peer that answers with the body of each request."""
+    """A clock that stands still, the descriptors of listeners' connections, and TCP connections to a peer that answers
+    with the body of each request."""
 
     def __init__(self) -> None:
         super().__init__()
         self.advance(1000)
         self._wires: list[Any] = []
+        readers: set[Any] = set()
+        writers: set[Any] = set()
+        self.addReader, self.removeReader = readers.add, readers.discard
+        self.addWriter, self.removeWriter = writers.add, writers.discard
+        self._readers, self._writers = readers, writers
+
+    def getReaders(self) -> list[Any]:
+        """Return what is read."""
+        return list(self._readers)
+
+    def getWriters(self) -> list[Any]:
+        """Return what is written to."""
+        return list(self._writers)
+
+    def removeAll(self) -> list[Any]:
+        """Return all descriptors; nothing removes them here."""
+        return [*self._readers, *self._writers]
+
+    def read(self) -> None:
+        """Read the connections that have data, and make the calls that are due."""
+        for reader in self._readers:
+            reader.doRead()
+        self.advance(0)
 
     def connectTCP(self, host: str, port: int, factory: Any, timeout: float | None = None) -> None:
         """Connect at once."""
@@ -155,20 +186,29 @@ class Broker:
         ))  # fmt: skip
         channel.start(Dispatcher(self._pipeline(snapshot), self.reactor))
         channel.apply(snapshot)
-        self._wire = Wire()
-        self._connection = self._factory.buildProtocol(self._wire.getPeer())
-        self._connection.makeConnection(self._wire)
+        with socket.create_server(('127.0.0.1', 0)) as listener:
+            self._client = socket.create_connection(listener.getsockname())
+            accepted, address = listener.accept()
+        protocol = self._factory.buildProtocol(self._client.getsockname())
+        reactor: Any = self.reactor
+        self._transport = Server(accepted, protocol, address, cast('Any', None), 1, reactor)
+        protocol.makeConnection(self._transport)
 
     def send(self, request: bytes) -> bytes:
         """The response to a request, on the one connection there is."""
-        self._connection.dataReceived(request)
-        self.reactor.advance(0)
-        response = self._wire.taken()
-        while not response:
-            self.reactor.answer()
-            self.reactor.advance(0)
-            response = self._wire.taken()
-        return response
+        self._client.sendall(request)
+        self.reactor.read()
+        while True:
+            try:
+                return self._client.recv(_MAX_RESPONSE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self.reactor.answer()
+                self.reactor.read()  # also of a request that the kernel had not delivered yet
+
+    def close(self) -> None:
+        """Close the connection of the client."""
+        self._client.close()
+        self._transport.connectionLost(Failure(ConnectionDone()))
 
     def _listen(self, description: str, factory: Any) -> Deferred[Any]:
         self._factory = factory

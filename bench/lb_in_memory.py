@@ -20,11 +20,11 @@ from zope.interface import implementer
 from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.interfaces.load_balancer import ILocalResponder
-from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.backend_registry import BackendRegistry
 from zatotx.lb.config.model import Backend, Configuration, Frontend, MainSettings, Server
-from zatotx.lb.data_path import DataPath
-from zatotx.lb.frontend import FrontendContext
-from zatotx.lb.statistics.counters import ExchangeCounters
+from zatotx.lb.frontend_interfaces import FrontendContext
+from zatotx.lb.running_frontend import RunningFrontend
+from zatotx.lb.statistics.exchange_counters import ExchangeCounters
 
 # Names, and whether each request is logged.
 SUBJECTS = {'balancer': False, 'balancer, with the log of requests': True}
@@ -131,7 +131,7 @@ class Proxy:
         registry.apply(configuration)
         counters = ExchangeCounters(self.reactor, registry, lines=self.lines,
                                     frontends=lambda: {'main': frontend})  # fmt: skip
-        frontend = DataPath(FrontendContext(
+        frontend = RunningFrontend(FrontendContext(
             name='main', reactor=as_reactor(self.reactor), directory='.', find_backend=registry.find,
             exchange_log=counters, local_responder=_NoPages(),
         ), dial=self._dial)  # fmt: skip

@@ -24,8 +24,8 @@ from bench.load import run as run_load
 from trial_tests.support import postgresql
 from trial_tests.support.redis import spoken
 from zatotx.cli.environment.odb_and_redis_access import all_object_types
-from zatotx.odb.maintenance import NewCluster, create_odb, open_database
 from zatotx.odb.nodes import NodeAddress, list_nodes
+from zatotx.odb.offline_operations import NewCluster, create_odb, open_database
 
 IDLE_SECONDS, LOAD_SECONDS = 10.0, 3.0
 CHANGES, MESSAGES, OBJECTS = 50, 1000, 2000

@@ -16,10 +16,10 @@ _PUBLIC_NAMES = {
         'AsIs', 'Bool', 'Boolean', 'CSV', 'Date', 'DateTime', 'Decimal', 'Float', 'Int', 'Integer', 'List', 'Opaque',
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
-    'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
+    'zatotx.service.io.record_elements': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
     'zatotx.interfaces.redis': ('LeaseHeld', 'LeaseLost', 'RedisError', 'RedisNotReady'),
     'zatotx.interfaces.service_redis': ('CommandRefusedError',),
-    'zatotx.model.soap': ('PeerFault', 'SoapFault'),
+    'zatotx.model.soap_message': ('PeerFault', 'SoapFault'),
     'zatotx.wire.http.sse': ('Event',),
     'zatotx.model.errors': (
         'BadGateway', 'BadRequest', 'BadStatus', 'BrokerUnavailable', 'Conflict', 'DeliveryUnknown', 'Forbidden',

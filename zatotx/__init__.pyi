@@ -21,7 +21,7 @@ from zatotx.model.errors import (
     Unauthorized,
     ZatoException,
 )
-from zatotx.model.soap import PeerFault, SoapFault
+from zatotx.model.soap_message import PeerFault, SoapFault
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io.elements import (
     CSV,
@@ -42,7 +42,7 @@ from zatotx.service.io.elements import (
     Text,
     Unicode,
 )
-from zatotx.service.io.records import Dict, DictList, ListOfDicts, Nested
+from zatotx.service.io.record_elements import Dict, DictList, ListOfDicts, Nested
 from zatotx.service.model import Model
 from zatotx.service.service import Service
 from zatotx.wire.http.sse import Event

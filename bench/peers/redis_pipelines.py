@@ -25,7 +25,7 @@ Run = Callable[[], Awaitable[Any]]
 
 async def _ours(reactor: Any, path: str) -> tuple[Run, Callable[[], Any]]:
     from zatotx.redis.client import RedisClient
-    from zatotx.redis.url import RedisAddress
+    from zatotx.redis.redis_url import RedisAddress
 
     client = RedisClient(reactor, RedisAddress(path=path))
     client.startService()

@@ -17,14 +17,14 @@ from twisted.internet.task import LoopingCall, deferLater, react
 from trial_tests.support.reactor import reactor
 from zatotx.node.gc_tuning import tune_gc
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
-from zatotx.redis.tick_store import RedisTickStore
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.key_names import RedisKeys
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.tick_writer import RedisTickWriter
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.rules.scheduling.tick_schedule import to_datetime
 from zatotx.scheduler.job_table import JobTable
+from zatotx.scheduler.leader_tick_loop import LeaderTickLoop
 from zatotx.scheduler.metrics import SchedulerCounters
-from zatotx.scheduler.tick_loop import TickLoop
 from zatotx.schema.scheduler_job import INTERVAL_BASED, ONE_TIME, SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.testing.memory_scheduler_stores import MemoryRunRecorder
@@ -75,7 +75,7 @@ async def measure(path: str, count: int, burst: int, seconds: float) -> dict[str
     client.startService()
     await client.wait_connected()
     scripts, keys = ScriptRunner(client), RedisKeys('bench')
-    ticks = RedisTickStore(client, scripts, keys, RedisWorkStream(client, scripts, keys))
+    ticks = RedisTickWriter(client, scripts, keys, RedisWorkStream(client, scripts, keys))
     table, counters = JobTable(reactor, time), SchedulerCounters()
     jobs = list(interval_jobs(count, time()))
     stall, figures = Stall(), {}
@@ -85,7 +85,7 @@ async def measure(path: str, count: int, burst: int, seconds: float) -> dict[str
     (await table.prepare(Snapshot(1, jobs))).commit()
     figures['table'], figures['table stall'] = monotonic() - began, stall.take()
     await ticks.begin(1, 0)
-    loop = TickLoop(
+    loop = LeaderTickLoop(
         clock=reactor, now=time, table=table, ticks=ticks, recorder=MemoryRunRecorder(), counters=counters,
         cluster='bench', node='bench', may_fire=lambda: True, on_outdated=print, epoch=1, recovery_point=0,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.waiting import until
-from zatotx.odb import maintenance
+from zatotx.odb import offline_operations
 
 MODULE = """
     from zatotx import Service
@@ -211,7 +211,7 @@ class ClusterTests(SynchronousTestCase):
 
     def test_upgrading(self) -> None:
         """Servers must be stopped if they cannot use the tables of the new version."""
-        incompatible = self.patch(maintenance, 'COMPATIBLE_SINCE', '9999')
+        incompatible = self.patch(offline_operations, 'COMPATIBLE_SINCE', '9999')
         self.assertIn('server1 must be stopped first', self.fails('odb upgrade'))
         incompatible.restore()
         self.assertIn('Nothing to do', self.good('odb upgrade'))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import zatotx
 from trial_tests.support.served import one_server
-from zatotx.cli.environment.odb_info import node_info, without_stopped_workers
+from zatotx.cli.environment.cluster_info import node_row_to_dict, without_stopped_workers
 from zatotx.interfaces.config import NodeRow
 
 
@@ -52,9 +52,9 @@ class StoppedTests(SynchronousTestCase):
     def test_nodes(self) -> None:
         """A row is running, gone when nothing was heard of it, or stopped."""
         row = NodeRow(id=1, name='a', up_status='running', seen_at=100.0, host='h', bind_port=5, worker=1)
-        self.assertEqual([node_info(row, now)['state'] for now in (101.0, 150.0)], ['running', 'gone'])
-        self.assertEqual(node_info(row, 101.0)['address'], 'h:5')
-        self.assertEqual(node_info(NodeRow(id=1, name='a', up_status='clean-down'), 1.0)['state'], 'stopped')
+        self.assertEqual([node_row_to_dict(row, now)['state'] for now in (101.0, 150.0)], ['running', 'gone'])
+        self.assertEqual(node_row_to_dict(row, 101.0)['address'], 'h:5')
+        self.assertEqual(node_row_to_dict(NodeRow(id=1, name='a', up_status='clean-down'), 1.0)['state'], 'stopped')
 
     def test_workers_that_were(self) -> None:
         """A stopped server has a row, a worker that took over for a moment has none; one that died is told of."""

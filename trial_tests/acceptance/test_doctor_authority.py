@@ -10,12 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import zatotx
-from zatotx.ca.authority import CertificateAuthority
-from zatotx.cli.checks import authority, tls_files
-from zatotx.cli.checks.check_model import BROKEN, WARNING, CheckContext
+from zatotx.ca.certificate_authority import CertificateAuthority
+from zatotx.cli.checks import certificate_authority, tls_files
+from zatotx.cli.checks.check_definition import BROKEN, WARNING, CheckContext
 from zatotx.cli.doctor import run_checks
 from zatotx.cli.environment.environment_authority import link_certificate
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 
 DAY = 86400
 
@@ -29,7 +29,7 @@ class AuthorityCheckTests(SynchronousTestCase):
     def findings(self, days: float = 0) -> list[tuple[str, str]]:
         """Severity and text of each finding, on a day in the future."""
         context = CheckContext(find_environment(str(self.path)), now=lambda: time.time() + days * DAY)
-        return [(found.severity, found.text) for found in run_checks(context, authority.CHECKS)]
+        return [(found.severity, found.text) for found in run_checks(context, certificate_authority.CHECKS)]
 
     def finds(self, severity: str, *parts: str, days: float = 0) -> None:
         findings = self.findings(days)

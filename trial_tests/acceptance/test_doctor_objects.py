@@ -9,15 +9,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import free_offset, quickstart
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
-from zatotx.ca.subject import Subject
+from zatotx.ca.certificate_names import CertificateSubject
 from zatotx.cli.checks import object_certificates
-from zatotx.cli.checks.check_model import BROKEN, WARNING, CheckContext
+from zatotx.cli.checks.check_definition import BROKEN, WARNING, CheckContext
 from zatotx.cli.doctor import run_checks
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
-from zatotx.odb.maintenance import write_operations
+from zatotx.odb.offline_operations import write_operations
 from zatotx.schema.snapshot import Operation
 
 DAY = 86400
@@ -31,8 +31,8 @@ class ObjectCertificateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / 'qs'
         quickstart(self.path, '--servers', 2, '--port-offset', free_offset())
-        self.authority = CertificateAuthority.create(Path(self.mktemp()).absolute(), Subject('CA'))
-        issued = self.authority.issue(PROFILES['client'], 'x', Subject('x'), days=100)
+        self.authority = CertificateAuthority.create(Path(self.mktemp()).absolute(), CertificateSubject('CA'))
+        issued = self.authority.issue(PROFILES['client'], 'x', CertificateSubject('x'), days=100)
         store = self.authority.store
         ca, crl = store.certificate.read_text(), store.revocation_list.read_text()
         self.create('outgoing_rest', 'CRM', **REST, tls_ca=ca,

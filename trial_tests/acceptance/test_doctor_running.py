@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import SCRIPTS, Broker, create, remove, shared
 from trial_tests.support.command import zatotx
 from trial_tests.support.waiting import until
-from zatotx.cli.checks import cluster
+from zatotx.cli.checks import running_cluster
 
 NEEDY = """
 from pathlib import Path
@@ -113,7 +113,7 @@ class KnownTests(SharedTestCase):
     def test_another_version(self) -> None:
         """A server that runs another version than the one that is installed here is told to be restarted."""
         self.well()
-        self.patch(cluster, '__version__', '9.9')
+        self.patch(running_cluster, '__version__', '9.9')
         said = zatotx('doctor', self.broker.path)
         self.assertEqual(said.code, 0)
         pattern = r"server1: server: it runs zatotx .*, but 9\.9 is installed: update it with 'zatotx restart"

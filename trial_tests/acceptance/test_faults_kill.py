@@ -154,6 +154,7 @@ class RedisTests(SynchronousTestCase):
     def test_redis_killed_under_load_stops_no_request(self) -> None:
         """Not one fails; changes made meanwhile are on every node when the command returns; Redis is started again."""
         (pid,) = self.valkey()
+        self.addCleanup(self.broker.until_recovered, 1, 2)
         with loaded(self.broker.port(1), 'POST', '/acc/echo', fields=JSON, body=b'{}', clients=2) as first, \
                 loaded(self.broker.port(2), 'POST', '/acc/echo', fields=JSON, body=b'{}', clients=2) as second:
             os.kill(pid, signal.SIGKILL)
@@ -169,6 +170,7 @@ class RedisTests(SynchronousTestCase):
     def test_frozen_redis_stops_no_request_and_no_change(self) -> None:
         """It accepts and says nothing: changes still reach every node."""
         (pid,) = self.valkey()
+        self.addCleanup(self.broker.until_recovered, 1, 2)
         os.kill(pid, signal.SIGSTOP)
         try:
             self.channel('frozen')

@@ -10,6 +10,7 @@ from trial_tests.support.broker import Broker
 from trial_tests.support.clients import loaded, percentile, statuses
 from trial_tests.support.rawhttp import Answer, connected, request_bytes
 from trial_tests.support.served import SERVICES, one_server
+from trial_tests.support.waiting import allowed
 
 SECRET = 'a-secret-of-the-inside'
 
@@ -94,7 +95,7 @@ class FaultyServiceTests(SynchronousTestCase):
                 loaded(self.broker.port(), 'GET', '/zato/ping', pause=0.01, clients=1) as pings:
             self.call('hangs', 'meanwhile.1', deadline=1500)
         self.assertEqual(set(statuses(pings.seen)), {'200'})
-        self.assertLess(percentile(pings.seen, 0.5), 1)  # of the most: a busy machine may keep a few
+        self.assertLess(percentile(pings.seen, 0.5), allowed(1.0))  # of the most: a busy machine may keep a few
 
     def test_blocking_the_reactor_is_reported_with_its_line(self) -> None:
         """Service, file and line stand in the log within 5 s."""

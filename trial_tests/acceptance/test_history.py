@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
-from zatotx.odb.maintenance import write_operations
+from zatotx.odb.offline_operations import write_operations
 from zatotx.schema.snapshot import Operation
 
 

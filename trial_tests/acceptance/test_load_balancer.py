@@ -134,6 +134,7 @@ class LoadBalancerTestCase(SynchronousTestCase):
     def restore(self) -> None:
         self.reload(self.source)
         self.wait_until(True, 'server1', 'server2')
+        self.wait_until(True, 'server1', 'server2')
 
 
 class LoadBalancerTests(LoadBalancerTestCase):
@@ -348,7 +349,8 @@ class WorkerTests(LoadBalancerTestCase):
     def test_workers(self) -> None:
         """Configurations and states reach all workers, whose figures are summed. A worker that dies is replaced at
         once. A restart of the environment replaces servers and the program of the load balancer under load, and no
-        request fails; the id of the parent stays. After the parent is killed, a start takes over."""
+        request fails; the id of the parent stays. After the parent is killed, and the agent with it, a start takes
+        over, and both serve again."""
         before = self.workers()
         self.assertEqual(len(before), 2)
         for _ in range(12):
@@ -369,5 +371,8 @@ class WorkerTests(LoadBalancerTestCase):
         self.assertEqual(int((self.directory / 'load_balancer.pid').read_text()), self.pid)
         self.assertIn('All workers have been replaced', self.log())
         os.kill(self.pid, signal.SIGKILL)
+        listed = self.broker.run('lb', 'servers', str(self.broker.path))
+        self.assertNotEqual(listed.code, 0, listed.text)
         self.broker.must('start', str(self.directory))
         self.assertEqual(self.ask().status, 200)
+        self.assertIn('server1', self.broker.must('lb', 'servers', str(self.broker.path)))

@@ -89,15 +89,17 @@ class Sighted(SynchronousTestCase):
         self.assertEqual(answer.status, 200)
         return answer.body.decode()
 
-    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    def metrics(self, name: str = '') -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """The figures, or only those of that name: parsing all of them takes a tenth of a second."""
+        lines = [line for line in self.text().splitlines(keepends=True) if line.startswith(name)]
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(self.text())
+            for family in text_string_to_metric_families(''.join(lines))
             for sample in family.samples
         }
 
     def metric(self, name: str, /, **labels: str) -> float:
-        return self.metrics()[name, frozenset(labels.items())]
+        return self.metrics(name)[name, frozenset(labels.items())]
 
     def together(self, *acts: Callable[[], None]) -> None:
         threads = [threading.Thread(target=act) for act in acts]
@@ -142,7 +144,7 @@ class MetricsTests(Sighted):
 
         def more(name: str, /, **labels: str) -> float:
             key = name, frozenset(labels.items())
-            return self.metrics()[key] - before.get(key, 0)
+            return self.metrics(name)[key] - before.get(key, 0)
 
         for _ in range(5):
             self.assertEqual(self.broker.ask('POST', '/sight/chatty').status, 200)
@@ -169,9 +171,9 @@ class MetricsTests(Sighted):
             'connection': 'channel', 'transport': 'plain_http', 'is_active': True, 'is_internal': False,
         }).encode()).json()['zato_http_soap_create_response']  # fmt: skip
         labels = frozenset({('kind', 'http-soap'), ('channel', 'sight.short')})
-        until(lambda: ('zatotx_channel_requests_total', labels) in self.metrics(), 'its figures')
+        until(lambda: ('zatotx_channel_requests_total', labels) in self.metrics('zatotx_channel_'), 'its figures')
         self.broker.invoke('zato.http-soap.delete', json.dumps({'cluster_id': 1, 'id': created['id']}).encode())
-        until(lambda: ('zatotx_channel_requests_total', labels) not in self.metrics(), 'no figures any more')
+        until(lambda: ('zatotx_channel_requests_total', labels) not in self.metrics('zatotx_channel_'), 'their end')
         self.metric('zatotx_channel_requests_total', kind='http-soap', channel='sight.refuses')
 
     def test_scraped_fifty_at_once(self) -> None:

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import postgresql
 from trial_tests.support.blocking_operations import (
+    CHANNEL_KINDS,
     FROZEN,
     LIVE,
     OPERATIONS,
@@ -18,7 +19,6 @@ from trial_tests.support.blocking_operations import (
     FrozenPeer,
     Operation,
     Peers,
-    Pings,
     Site,
     Stalls,
     document,
@@ -26,8 +26,9 @@ from trial_tests.support.blocking_operations import (
     services,
 )
 from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.pings import Pings
 from trial_tests.support.waiting import until
-from zatotx.connectors.kind_registry import find_kinds, object_types
+from zatotx.connectors.kind_registry import find_kinds, object_types_of_kinds
 
 SECONDS = 1.5  # duration of an operation, and timeout of all connections
 AT_ONCE = 5  # operations of each row
@@ -40,6 +41,7 @@ def build() -> Broker:
     """A server with the services and connections of the table."""
     broker = create()
     broker.set('kvdb', timeout=SECONDS)
+    broker.set('main', connector_kinds=list(CHANNEL_KINDS))
     peers = Peers(broker.path, postgresql.shared())  # before the server, which imports their drivers
     _peers.append(peers)
     broker.start()
@@ -52,8 +54,7 @@ class _WithServer(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker = shared('blocking', build)
         self.peers = _peers[-1]
-        self.site = Site(port=self.broker.port(), authorization=self.broker.admin(), seconds=SECONDS,
-                         ftp_port=self.peers.ftp_channel)  # fmt: skip
+        self.site = Site(port=self.broker.port(), authorization=self.broker.admin(), seconds=SECONDS, peers=self.peers)
 
 
 class NothingBlocksTests(_WithServer):
@@ -62,7 +63,7 @@ class NothingBlocksTests(_WithServer):
         before = Stalls.read(self.site)
         with self.peers.frozen(*(one.peer for one in operations if one.peer)), Pings(self.site.port, 50) as pings:
             finishing = [one.begin(self.site, min(AT_ONCE, one.count)) for one in operations]
-            problems = [problem for finish in finishing for problem in finish()]
+            problems = [problem for finish in finishing for problem in finish().problems]
         self.assertEqual(problems, [])
         return pings, Stalls.read(self.site).longest_since(before)
 
@@ -118,7 +119,11 @@ class FrozenPeerTests(_WithServer):
 
     def test_every_kind_is_in_the_table(self) -> None:
         """Each object type that services call has an entry in FROZEN: a new one needs it."""
-        called = {one.key for one in object_types(find_kinds()) if one.zato is not None and 'ping' in one.zato.actions}
+        called = {
+            one.key
+            for one in object_types_of_kinds(find_kinds())
+            if one.zato is not None and 'ping' in one.zato.actions
+        }
         self.assertEqual({one.object_type for one in FROZEN if one.object_type}, called)
 
 

@@ -35,24 +35,24 @@ from zatotx import (
 )
 from zatotx.model import errors
 from zatotx.model.errors import BadInput
-from zatotx.rules.openapi.document import DocumentInfo, build_document, error_statuses
-from zatotx.rules.openapi.model import ChannelModel
+from zatotx.rules.openapi.document_builder import DocumentInfo, build_document, documented_error_statuses
+from zatotx.rules.openapi.document_input import ChannelModel
 from zatotx.service.io.declaration_reader import read_io_declaration
-from zatotx.service.io.json_schema import input_schema, openapi_service_shape, output_schema, text_input_schema
-from zatotx.service.io.model_schema import model_schema
-from zatotx.service.io.records import Field, PlainElement
+from zatotx.service.io.json_schema import field_input_schema, openapi_service_shape, output_schema, text_input_schema
+from zatotx.service.io.model_json_schema import model_schema
+from zatotx.service.io.record_elements import DeclaredField, UntypedElement
 from zatotx.service.io.typed_models import convert_to_type
 from zatotx.service.io.validation_error import ValidationError
+from zatotx.service.request_files import MissingFile, UploadedFiles
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.source_analysis import analyze_source
-from zatotx.service.uploaded_files import MissingFile, UploadedFiles
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, -5, 1.0, 1.5, 1e300, '', 'x', 'yes', 'Off', '0', '1', '-7', '+7', '7.0', '7.5', '.5',
     '1e3', 'true', 'null', '2026-01-31', 'a,b', [], [1], ['a', None], [{'a': 1}], [{'b': '1'}], {}, {'a': 1},
     {'a': 1, 'b': 'x'}, {'a': 1, 'b': 2.0}, {'a': None},
 )  # fmt: skip
-ELEMENTS = (PlainElement, AsIs, Text, Secret, UTC, Int, Float, Bool, Decimal, CSV, List, Dict, DictList)
+ELEMENTS = (UntypedElement, AsIs, Text, Secret, UTC, Int, Float, Bool, Decimal, CSV, List, Dict, DictList)
 
 
 def made(kind: type, name: str) -> Any:
@@ -70,23 +70,23 @@ class ElementTests(SynchronousTestCase):
         for kind in ELEMENTS:
             for required in (True, False):
                 for strict in (None, True, False):
-                    field = Field(made(kind, 'x'), required=required)
+                    field = DeclaredField(made(kind, 'x'), required=required)
                     field.strict_empty = strict
-                    schema = input_schema(field)
+                    schema = field_input_schema(field)
                     for value in VALUES:
                         said = kind, required, strict, value
                         self.assertEqual(takes(schema, value), self.taken(field, value), said)
 
     def test_what_is_taken_as_text(self) -> None:
         """The same for texts of path, query and form: numbers, texts, lists where a name may be repeated."""
-        for kind in (PlainElement, AsIs, Text, Int, Float, Bool, Decimal, CSV, List):
-            field = Field(made(kind, 'x'), required=True)
+        for kind in (UntypedElement, AsIs, Text, Int, Float, Bool, Decimal, CSV, List):
+            field = DeclaredField(made(kind, 'x'), required=True)
             schema = text_input_schema(field)
             for value in ('x', 'yes', '0', '-7', '7.0', '7.5', ['a', 'b']):
                 told = any(takes(schema, one) for one in _as_client(value, schema))
                 self.assertEqual(told, self.taken(field, value, text=True), (kind, value))
 
-    def taken(self, field: Field, value: Any, *, text: bool = False) -> bool:
+    def taken(self, field: DeclaredField, value: Any, *, text: bool = False) -> bool:
         try:
             field.take(value, text=text)
         except ValidationError:
@@ -95,10 +95,10 @@ class ElementTests(SynchronousTestCase):
 
     def test_every_name_has_a_type(self) -> None:
         """Plain names too: a text in a URL, anything but null in JSON."""
-        field = Field('name')
+        field = DeclaredField('name')
         self.assertEqual(text_input_schema(field), {'type': 'string'})
-        self.assertEqual(input_schema(field), {'type': ['string', 'number', 'boolean', 'object', 'array']})
-        self.assertIn('null', input_schema(Field('-name'))['type'])
+        self.assertEqual(field_input_schema(field), {'type': ['string', 'number', 'boolean', 'object', 'array']})
+        self.assertIn('null', field_input_schema(DeclaredField('-name'))['type'])
 
     def test_what_was_not_set(self) -> None:
         """An optional date, decimal or UUID is null, a text `''`, a number what stands in for it; a default of the
@@ -122,7 +122,7 @@ class ElementTests(SynchronousTestCase):
             self.assertTrue(takes(schema, where), where)
             self.assertFalse(takes(schema, {**expected, 'day': ''}), 'no date')
         self.assertEqual(where, {'where': {'since': None, 'floor': ''}})
-        own = Field(Date('-day', default='never'))
+        own = DeclaredField(Date('-day', default='never'))
         self.assertEqual(own.output_default(), 'never')
 
 
@@ -289,9 +289,9 @@ class OperationTests(SynchronousTestCase):
         channel = ChannelModel(name='c', path='/c', service=openapi_service_shape(ServiceEntry.for_class(Stream)))
         user = (source_of('basic_auth', 'u', username='u'),)
         for more, limited in (({}, False), ({'is_limited': True}, True), ({'security': user}, True)):
-            found = error_statuses(msgspec.structs.replace(channel, **more), 'GET')
+            found = documented_error_statuses(msgspec.structs.replace(channel, **more), 'GET')
             self.assertEqual(429 in found, limited, more)
-        self.assertIn(403, error_statuses(msgspec.structs.replace(channel, has_roles=True), 'GET'))
+        self.assertIn(403, documented_error_statuses(msgspec.structs.replace(channel, has_roles=True), 'GET'))
 
     def test_titles(self) -> None:
         """Each schema has its own, which is its name."""

@@ -20,13 +20,13 @@ from trial_tests.support.served import serve, two_servers
 from zatotx.cli.environment.components.redis import write_redis
 from zatotx.model.errors import ServiceError
 from zatotx.redis.client import RedisClient, ScriptRunner
+from zatotx.redis.cluster_announcements import RedisPubSub
 from zatotx.redis.fencing import FencedWriter
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.pubsub import RedisPubSub
-from zatotx.redis.streams import RedisStream, StreamConsumer
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.work_queues import RedisStream, StreamConsumer
 from zatotx.testing.memory_redis_components import EpochSequence
 
 

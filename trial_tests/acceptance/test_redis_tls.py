@@ -15,8 +15,8 @@ from trial_tests.support.redis import RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.redis.client import RedisClient
+from zatotx.redis.redis_url import RedisAddress, RedisTlsFiles, parse_redis_url
 from zatotx.redis.sync_probe import probe_redis
-from zatotx.redis.url import RedisAddress, TlsOptions, parse_address
 
 
 def secure_server(ca: Authority, *options: str) -> Valkey:
@@ -42,7 +42,7 @@ class TlsTests(RedisCase):
         self.server.start()
 
     def address(self, options: str = '?ca=ca.crt', host: str = 'localhost', scheme: str = 'rediss') -> RedisAddress:
-        return parse_address(f'{scheme}://{host}:{self.server.port}/0{options}', self.files)
+        return parse_redis_url(f'{scheme}://{host}:{self.server.port}/0{options}', self.files)
 
     async def refused(self, address: RedisAddress, words: str) -> None:
         """Neither a client nor the command line gets through, and both say why, in a sentence."""
@@ -61,7 +61,7 @@ class TlsTests(RedisCase):
         for address in (
             self.address(),
             self.address(host='127.0.0.1'),
-            parse_address(f'rediss://localhost:{self.server.port}', self.files, TlsOptions(ca='ca.crt')),
+            parse_redis_url(f'rediss://localhost:{self.server.port}', self.files, RedisTlsFiles(ca='ca.crt')),
         ):
             client = await self.client(address)
             self.assertEqual(await client.execute('SET', 'a', 'x' * 100_000), 'OK')
@@ -117,7 +117,7 @@ class TlsTests(RedisCase):
         plain = Valkey(net='port')
         self.addCleanup(plain.close)
         plain.start()
-        address = parse_address(f'rediss://localhost:{plain.port}?ca=ca.crt', self.files)
+        address = parse_redis_url(f'rediss://localhost:{plain.port}?ca=ca.crt', self.files)
         client = self.starting(address, timeout=0.5)
         await self.until(lambda: 'within 0.5 s; does it speak TLS?' in client.problem, 'a try')
         with self.assertRaisesRegex(ServiceUnavailable, 'does not reply'):
@@ -157,20 +157,20 @@ class ServerTests(SynchronousTestCase):
 class TlsSettingsTests(TestCase):
     """What a URL and settings may say of TLS together."""
 
-    def wrong(self, url: str, tls: TlsOptions | None = None) -> str:
+    def wrong(self, url: str, tls: RedisTlsFiles | None = None) -> str:
         with self.assertRaises(StartError) as caught:
-            parse_address(url, Path('/env/server1'), tls)
+            parse_redis_url(url, Path('/env/server1'), tls)
         self.assertNotIn('hunter2', str(caught.exception))
         return str(caught.exception)
 
     def test_paths(self) -> None:
         """Relative to the server's directory; an option of the URL goes before the setting."""
-        address = parse_address(
-            'rediss://h?ca=/x/ca.pem', Path('/env/server1'), TlsOptions(ca='a.pem', cert='c.pem', key='k')
+        address = parse_redis_url(
+            'rediss://h?ca=/x/ca.pem', Path('/env/server1'), RedisTlsFiles(ca='a.pem', cert='c.pem', key='k')
         )
-        self.assertEqual(address.tls, TlsOptions(ca='/x/ca.pem', cert='/env/server1/c.pem', key='/env/server1/k'))
-        self.assertEqual(parse_address('rediss://h', Path('/e')).tls, TlsOptions())
-        self.assertIsNone(parse_address('redis://h', Path('/e')).tls)
+        self.assertEqual(address.tls, RedisTlsFiles(ca='/x/ca.pem', cert='/env/server1/c.pem', key='/env/server1/k'))
+        self.assertEqual(parse_redis_url('rediss://h', Path('/e')).tls, RedisTlsFiles())
+        self.assertIsNone(parse_redis_url('redis://h', Path('/e')).tls)
 
     def test_never_without_verification(self) -> None:
         """There is no way to leave the server unverified: what others call it is refused by name."""
@@ -181,13 +181,13 @@ class TlsSettingsTests(TestCase):
     def test_files_without_tls(self) -> None:
         """Files for TLS beside a URL without it, or a key without a certificate, are a mistake."""
         for url in ('redis://u:hunter2@h', 'unix://redis.sock', 'redis+sentinel://h/m'):
-            self.assertIn('but the Redis URL does not use TLS', self.wrong(url, TlsOptions(ca='ca.pem')))
+            self.assertIn('but the Redis URL does not use TLS', self.wrong(url, RedisTlsFiles(ca='ca.pem')))
         self.assertIn('has a key, but no certificate', self.wrong('rediss://h?key=k.pem'))
         self.assertIn('unknown options: ca', self.wrong('redis://h?ca=x'))
 
     def test_refused_at_once(self) -> None:
         """Nothing listens: the client says so, and does not stop trying."""
-        client = RedisClient(reactor, parse_address('rediss://127.0.0.1:1', Path('/e')))
+        client = RedisClient(reactor, parse_redis_url('rediss://127.0.0.1:1', Path('/e')))
         client.startService()
         self.addCleanup(client.stopService)
         self.assertEqual(client.problem, 'no connection has been made yet')

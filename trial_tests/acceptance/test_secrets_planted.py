@@ -25,13 +25,13 @@ from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli.main import COMMANDS
 from zatotx.connectors.kind_registry import find_kinds
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.node.settings import load_settings
-from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
+from zatotx.odb.offline_operations import open_database, read_snapshot, write_operations
 from zatotx.odb.secrets import Secrets
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.processes.secret_key import read_key
-from zatotx.redis.url import parse_address
+from zatotx.processes.secret_key import read_cluster_key
+from zatotx.redis.redis_url import parse_redis_url
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.tap.build_connections import decrypt_urls
@@ -385,7 +385,7 @@ class DatabaseUrlTests(SynchronousTestCase):
         commands = [Path(f'/proc/{pid}/cmdline').read_text() for pid in made.pids()]
         said.append(made.run('stop', str(path)))
         self.assertNotEqual(settings.read_text(), before)
-        wrong = Secrets(read_key(path / 'server1/config/secret.key', {})).encrypt(server.url('nowhere'))
+        wrong = Secrets(read_cluster_key(path / 'server1/config/secret.key', {})).encrypt(server.url('nowhere'))
         made.set('odb', url=wrong)
         said += [made.run(word, str(path)) for word in ('start', 'check-config')]
         self.assertEqual([each.code for each in said[-2:]], [1, 1])
@@ -406,7 +406,7 @@ class ReprTests(SynchronousTestCase):
                       '--redis-url', f'redis://u:{secret}@127.0.0.1:1')
         self.assertEqual((said.code, secret in said.out), (0, False))
         home = made / 'server1'
-        key = read_key(home / 'config/secret.key', {})
+        key = read_cluster_key(home / 'config/secret.key', {})
         settings = load_settings(home / 'config/server.toml', [found.kind.name for found in find_kinds()])
         clear = decrypt_urls(settings, key)
         self.assertIn(secret, clear.kvdb.url)
@@ -418,7 +418,7 @@ class ReprTests(SynchronousTestCase):
         objects = read_snapshot(database)
         (stored,) = objects.objects_of_types('vault')
         self.assertEqual(stored.value.password, secret)
-        shown = [settings, clear, clear.kvdb, clear.odb, clear.kinds, parse_address(clear.kvdb.url, home), database,
+        shown = [settings, clear, clear.kvdb, clear.odb, clear.kinds, parse_redis_url(clear.kvdb.url, home), database,
                  objects, stored, stored.value, operation, Secrets(key)]
         for value in shown:
             for text in (repr(value), str(value), f'{value}'):

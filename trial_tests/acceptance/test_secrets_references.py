@@ -14,8 +14,8 @@ from trial_tests.support.rawhttp import basic
 from trial_tests.support.served import one_server
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Settings, load_settings
-from zatotx.processes.private_files import MAX_BYTES, read_file
-from zatotx.rules.enmasse.references import escape_references
+from zatotx.processes.private_files import MAX_BYTES, read_private_file
+from zatotx.rules.enmasse.reference_resolution import escape_references
 
 
 class FileTests(SynchronousTestCase):
@@ -32,15 +32,15 @@ class FileTests(SynchronousTestCase):
         return path
 
     def refusal(self, path: str = 'secret') -> str:
-        return str(self.assertRaises(ValueError, read_file, self.place, path))
+        return str(self.assertRaises(ValueError, read_private_file, self.place, path))
 
     def test_content(self) -> None:
         """As it is, without its last line end; relative to the directory, or absolute."""
         for content, text in ((b's3cret', 's3cret'), (b's3cret\n', 's3cret'), (b's3cret\r\n', 's3cret'), (b'', ''),
                               (b'a\nb\n\n', 'a\nb\n'), (b' x ', ' x '), ('zażółć\n'.encode(), 'zażółć')):
             path = self.file(content)
-            self.assertEqual(read_file(self.place, 'secret'), text)
-            self.assertEqual(read_file(Path('/'), str(path)), text)
+            self.assertEqual(read_private_file(self.place, 'secret'), text)
+            self.assertEqual(read_private_file(Path('/'), str(path)), text)
 
     def test_missing(self) -> None:
         """Named, with the reason."""
@@ -59,7 +59,7 @@ class FileTests(SynchronousTestCase):
     def test_no_text(self) -> None:
         """Too big, not UTF-8, a directory, a FIFO that nobody writes to: nothing waits."""
         self.file(b'x' * MAX_BYTES)
-        self.assertEqual(len(read_file(self.place, 'secret')), MAX_BYTES)
+        self.assertEqual(len(read_private_file(self.place, 'secret')), MAX_BYTES)
         self.file(b'x' * (MAX_BYTES + 1))
         self.assertIn(f'more than {MAX_BYTES} bytes', self.refusal())
         self.file(b's3cret\xff')

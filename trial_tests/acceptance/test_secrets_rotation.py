@@ -26,19 +26,19 @@ from trial_tests.support.reactor import reactor
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli import crypto
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import key_rotation
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
-from zatotx.odb.document_conversion import protect_secrets
-from zatotx.odb.executor import CancellableCall
-from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
+from zatotx.odb.database_executor import CancellableCall
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.nodes import NodeAddress, register_node
+from zatotx.odb.offline_operations import open_database, read_snapshot, write_operations
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
+from zatotx.odb.struct_conversion import protect_secrets
 from zatotx.odb.transaction import begin_transaction
-from zatotx.schema.secrets import get_encrypted, get_hash
+from zatotx.schema.secrets import encrypted_part_of_dual_secret, hash_of_dual_secret
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 WITH_VAULTS = ObjectTypeRegistry((*TYPES, VAULT))
@@ -97,9 +97,9 @@ class DatabaseTests(OdbCase):
             stored.name: stored.value.password
             for stored in read_snapshot(self.opened(new)).objects_of_types('basic_auth')
         }
-        self.assertEqual(get_hash(found['api']), get_hash(before.value.password))
-        self.assertEqual(Secrets(new).decrypt(get_encrypted(found['api'])), 'sesame')
-        self.assertEqual(get_encrypted(found['old']), '')
+        self.assertEqual(hash_of_dual_secret(found['api']), hash_of_dual_secret(before.value.password))
+        self.assertEqual(Secrets(new).decrypt(encrypted_part_of_dual_secret(found['api'])), 'sesame')
+        self.assertEqual(encrypted_part_of_dual_secret(found['old']), '')
         for table in key_rotation.SECRET_TABLES:
             for token in re.findall('enc:[^" ]+', ' '.join(row.document for row in self.rows(self.opened(new), table))):
                 self.assertTrue(Secrets(new).can_decrypt(token))
@@ -136,7 +136,7 @@ class DatabaseTests(OdbCase):
         self.assertEqual(self.secrets(new), {'slow': 's'})
         stored = read_snapshot(self.opened(new)).find('basic_auth', 'both')
         assert stored is not None
-        self.assertEqual(Secrets(new).decrypt(get_encrypted(stored.value.password)), 'b')
+        self.assertEqual(Secrets(new).decrypt(encrypted_part_of_dual_secret(stored.value.password)), 'b')
 
 
 class SecretsTests(SynchronousTestCase):

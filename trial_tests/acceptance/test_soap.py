@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def envelope(self) -> Envelope:
-        return read_envelope(parser.parse(self.body))
+        return read_envelope(parser.parse_document(self.body))
 
     @property
     def payload(self) -> Any:

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.rawhttp import NoAnswer
 from trial_tests.support.redis import spoken
-from trial_tests.support.waiting import until
+from trial_tests.support.waiting import allowed, until
 
 SERVICES = '''
 import os
@@ -165,6 +165,11 @@ def dead_letters(broker: Broker, service: str = '') -> list[dict[str, Any]]:
     return [row for row in found if not service or row['service'] == service]
 
 
+def if_long(found: list[list[str]], count: int) -> list[list[str]]:
+    """Nothing until there are so many."""
+    return found if len(found) >= count else []
+
+
 def metric(broker: Broker, name: str, server: int) -> float:
     """The figure of a metric without labels."""
     text = broker.ask('GET', '/zato/metrics', fields=broker.admin(), server=server).body.decode()
@@ -220,7 +225,7 @@ class InvokeAsyncTests(SynchronousTestCase):
         before = self.metric('zatotx_work_expired_total')
         go(self.broker, 'work.fails', {'file': 'expires'}, expiration=0.5)
         until(lambda: self.metric('zatotx_work_expired_total') > before, 'the expiration')
-        self.assertEqual(len(lines(self.broker, 'expires')), 1)
+        self.assertLessEqual(len(lines(self.broker, 'expires')), 1)  # none if a loaded machine takes half a second
 
     def metric(self, name: str) -> float:
         return metric(self.broker, name, 1) + metric(self.broker, name, 2)
@@ -276,7 +281,7 @@ class InvokeAsyncTests(SynchronousTestCase):
         listed with the fields of the contract, found by doctor, edited, replayed, purged."""
         (row,) = until(lambda: dead_letters(self.broker, 'work.fails'), 'the dead letter', 90.0)
         first, last = (datetime.fromisoformat(row[name]).timestamp() for name in ('first_failed', 'last_failed'))
-        self.assertTrue(0 < last - first < 40, row)
+        self.assertTrue(0 < last - first < allowed(40), row)
         runs = [float(words[0]) for words in lines(self.broker, 'fails')]
         delays = [later - earlier for earlier, later in pairwise(runs)]
         self.assertEqual((len(runs), row['attempts']), (5, 5))
@@ -318,14 +323,17 @@ class KillTests(SynchronousTestCase):
         self.assertTrue(0 < len(lost) < 20, begun)
         killed = time.time()
         self.broker.kill('server2')
-        until(lambda: len(lines(self.broker, 'killed')) >= 20 + len(lost), 'the other server', 30.0)
-        again = [words for words in lines(self.broker, 'killed') if words[2] == 'begin'][20:]
+        again = until(lambda: if_long(self.begun('killed')[20:], len(lost)), 'the other server')
         self.assertEqual({words[0] for words in again}, lost)
-        self.assertLess(max(float(words[3]) for words in again) - killed, 10.0)
+        self.assertLess(max(float(words[3]) for words in again) - killed, allowed(10.0))
         until(lambda: sum(words[2] == 'end' for words in lines(self.broker, 'killed')) == 20, 'all ends', 60.0)
-        runs = Counter(words[0] for words in lines(self.broker, 'killed') if words[2] == 'begin')
+        runs = Counter(words[0] for words in self.begun('killed'))
         self.assertEqual({n for n, count in runs.items() if count > 1}, lost)
         self.broker.must('start', str(self.broker.path / 'server2'))
+
+    def begun(self, name: str) -> list[list[str]]:
+        """The lines of the runs that have begun."""
+        return [words for words in lines(self.broker, name) if words[2] == 'begin']
 
     def test_fanout(self) -> None:
         """fanout gives all results to its final service, though the server that asked is killed meanwhile."""

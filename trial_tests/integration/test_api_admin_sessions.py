@@ -19,7 +19,7 @@ from zatotx.pipeline.security.authenticator import AuthenticationDependencies, U
 from zatotx.plugins.http.server.route_table import BUILTIN_ENDPOINTS
 from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.security.admin_user import make_authenticator
-from zatotx.testing.memory_redis_components import MemoryNonces, MemorySessions
+from zatotx.testing.memory_redis_components import MemoryNonceStore, MemorySessionStore
 
 LOGIN, INVOKE = BUILTIN_ENDPOINTS['/zato/admin/login'], BUILTIN_ENDPOINTS['/zato/admin/invoke/{service}']
 PASSWORD = 'correct horse'
@@ -32,12 +32,17 @@ class AdminSessionTests(InternalTestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         self.clock = Clock()
-        self.sessions = MemorySessions(self.clock)
+        self.sessions = MemorySessionStore(self.clock)
         node = self.one
         dependencies = AuthenticationDependencies(
-            reactor=node.reactor, offload=node.run_in_thread, nonces=MemoryNonces(self.clock), sessions=self.sessions,
-            fetcher=UnavailableFetcher(), comparison=node.verifier.comparison, verifier=node.verifier,
-        )  # fmt: skip
+            reactor=node.reactor,
+            offload=node.run_in_thread,
+            nonces=MemoryNonceStore(self.clock),
+            sessions=self.sessions,
+            fetcher=UnavailableFetcher(),
+            comparison=node.verifier.comparison,
+            verifier=node.verifier,
+        )
         self.policy = AuthenticationPolicy({'admin_user': lambda stored: make_authenticator(stored, dependencies)})
         node.admin_sessions = AdminSessions(snapshot=lambda: node.config.snapshot, verifier=node.verifier,
                                             sessions=self.sessions, clock=self.clock)  # fmt: skip

@@ -9,7 +9,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import CHANNEL, ENTRIES, USER, InternalTestCase
-from zatotx.connectors.kind_registry import find_kinds, service_areas
+from zatotx.connectors.kind_registry import find_kinds, service_name_prefixes
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.rules.security.roles import (
@@ -38,7 +38,7 @@ class Makes(Service):
 
 
 def of_internal(service: str) -> frozenset[str]:
-    return required_roles(service, is_internal=True, kind_areas=service_areas(find_kinds()))
+    return required_roles(service, is_internal=True, kind_areas=service_name_prefixes(find_kinds()))
 
 
 class RuleTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from typing import Any
 
 from trial_tests.support.internals import CHANNEL, TYPES, USER, InternalTestCase
 from zatotx.metrics.definitions import DEFINITIONS
-from zatotx.schema.display_labels import area_of, field_label, heading_of
+from zatotx.schema.display_labels import field_label, list_heading_of, menu_area_of
 from zatotx.schema.meta import fields_of
 
 
@@ -34,7 +34,7 @@ class SchemaTests(InternalTestCase):
         """Labels, headings and areas follow from the declarations."""
         self.assertEqual([field_label(name) for name in ('url_path', 'is_active', 'data_format', 'tls_ca', 'username')],
                          ['URL path', 'Active', 'Data format', 'TLS CA', 'Username'])
-        self.assertEqual([(heading_of(TYPES[key]), area_of(TYPES[key])) for key in (
+        self.assertEqual([(list_heading_of(TYPES[key]), menu_area_of(TYPES[key])) for key in (
             'basic_auth', 'channel_rest', 'outgoing_rest', 'rate_limit')],
             [('Basic auth', 'Security'), ('REST channels', 'Channels'), ('Outgoing REST', 'Outgoing'),
              ('Rate limits', 'Other')])

@@ -6,7 +6,7 @@ from typing import Any
 
 from trial_tests.support.internals import InternalTestCase
 from zatotx.api import builtin_service_entries
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.plugins.sql.schema import OBJECT_TYPES
 from zatotx.rules.enmasse.import_plan import plan_import
 from zatotx.schema.type_registry import ObjectTypeRegistry

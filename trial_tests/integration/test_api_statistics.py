@@ -9,7 +9,7 @@ from typing import Any
 from trial_tests.support.internals import InternalTestCase
 from zatotx.metrics.counters import LATENCY_BUCKETS
 from zatotx.model.service_usage import ServiceUsage
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, start_of
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, period_start
 
 BUCKETS = tuple(int(bound == 0.5) for bound in (*LATENCY_BUCKETS, 0))
 
@@ -25,7 +25,7 @@ class StatisticsTests(InternalTestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         self.now = time()
-        self.minute = start_of(MINUTE, self.now - 1200)
+        self.minute = period_start(MINUTE, self.now - 1200)
         usage = {'crm.get-balance': ServiceUsage(2, 1, 1.0, BUCKETS), 'zato.ping': ServiceUsage(3, 0, 0.3, BUCKETS)}
         for source in ('one', 'two'):
             await self.one.usage.record(source, {self.minute: usage})
@@ -64,8 +64,8 @@ class StatisticsTests(InternalTestCase):
         found = await self.call('zato.stats.delete', {'start': text(self.minute), 'stop': text(self.minute + 60)})
         self.assertEqual(found, {'deleted': 1})
         self.assertEqual(await self.one.usage.stored(MINUTE, [self.minute]), [False])
-        self.assertEqual(await self.one.usage.stored(HOUR, [start_of(HOUR, self.minute)]), [True])
-        day = start_of(DAY, self.minute)
+        self.assertEqual(await self.one.usage.stored(HOUR, [period_start(HOUR, self.minute)]), [True])
+        day = period_start(DAY, self.minute)
         await self.call('zato.stats.delete', {'start': text(day), 'stop': text(day + 86_400)})
         rows = await self.call('zato.stats.summary.get-summary-by-day', {'start': text(day)})
         self.assertEqual(rows, [])

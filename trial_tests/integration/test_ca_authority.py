@@ -14,13 +14,13 @@ from typing import Any
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_crl
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.ca import store
-from zatotx.ca.authority import CertificateAuthority, IssuedCertificate
+from zatotx.ca import authority_directory
+from zatotx.ca.certificate_authority import CertificateAuthority, IssuedCertificate
 from zatotx.ca.certificate_builder import PROFILES, template_of
+from zatotx.ca.certificate_names import CertificateSubject
 from zatotx.ca.errors import AuthorityError
-from zatotx.ca.subject import Subject
 
-SUBJECT = Subject('Test CA', organization='Example')
+SUBJECT = CertificateSubject('Test CA', organization='Example')
 
 
 class AuthorityTestCase(SynchronousTestCase):
@@ -31,7 +31,7 @@ class AuthorityTestCase(SynchronousTestCase):
         self.material = self.directory / 'ca-material'
 
     def issue(self, profile: str = 'lb-agent', name: str = '', days: int = 365) -> IssuedCertificate:
-        return self.authority.issue(PROFILES[profile], name or profile, Subject(name or profile), days=days)
+        return self.authority.issue(PROFILES[profile], name or profile, CertificateSubject(name or profile), days=days)
 
     def error(self, function: object, *args: object, **named: object) -> str:
         assert callable(function)
@@ -80,7 +80,7 @@ class IssueTests(AuthorityTestCase):
 
     def test_files(self) -> None:
         """The files have Zato's names, and links without a time lead to the newest; only the owner can read them."""
-        issued = self.authority.issue(PROFILES['server'], 'qs-server1', Subject('server1'))
+        issued = self.authority.issue(PROFILES['server'], 'qs-server1', CertificateSubject('server1'))
         time = self.now.strftime('%Y-%m-%d_%H-%M-%S')
         for kind in ('priv', 'pub', 'cert', 'csr'):
             path = self.directory / f'out-{kind}' / f'qs-server1-{kind}-{time}.pem'
@@ -101,7 +101,9 @@ class IssueTests(AuthorityTestCase):
 
     def test_content(self) -> None:
         """A certificate is for P-256, valid for a year, and names its hosts; its serial number is positive and new."""
-        issued = self.authority.issue(PROFILES['server'], 's', Subject('s'), hosts=('esb.example.com', '10.0.0.7'))
+        issued = self.authority.issue(
+            PROFILES['server'], 's', CertificateSubject('s'), hosts=('esb.example.com', '10.0.0.7')
+        )
         certificate = load_pem_x509_certificate(issued.certificate.read_bytes())
         names = template_of(certificate).alternative_names
         self.assertEqual([str(name.value) for name in names], ['esb.example.com', '10.0.0.7'])
@@ -277,12 +279,12 @@ class PassphraseTests(SynchronousTestCase):
         self.assertIn(b'ENCRYPTED', (directory / 'ca-material' / 'ca-key.pem').read_bytes())
         for phrase, sentence in (('', 'is encrypted: give the pass phrase'), ('wrong', 'cannot be decrypted')):
             authority = CertificateAuthority(directory, phrase)
-            error = self.assertRaises(AuthorityError, authority.issue, PROFILES['client'], 'x', Subject('x'))
+            error = self.assertRaises(AuthorityError, authority.issue, PROFILES['client'], 'x', CertificateSubject('x'))
             self.assertIn(sentence, str(error))
             self.assertNotIn('wrong', str(error))
             self.assertEqual(authority.entries(), [])
         authority = CertificateAuthority(directory, 'correct horse')
-        authority.issue(PROFILES['client'], 'x', Subject('x'))
+        authority.issue(PROFILES['client'], 'x', CertificateSubject('x'))
         self.assertEqual(len(authority.entries()), 1)
 
 
@@ -345,7 +347,7 @@ class LockTests(AuthorityTestCase):
     def test_two_at_once(self) -> None:
         """Changes wait for each other: none is lost."""
         def work(number: int) -> None:
-            CertificateAuthority(self.directory).issue(PROFILES['client'], f'c{number}', Subject('c'))
+            CertificateAuthority(self.directory).issue(PROFILES['client'], f'c{number}', CertificateSubject('c'))
 
         threads = [Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -358,7 +360,7 @@ class LockTests(AuthorityTestCase):
 
     def test_timeout(self) -> None:
         """Whoever waits too long is told to try again."""
-        self.patch(store, 'LOCK_TIMEOUT', 0.05)
+        self.patch(authority_directory, 'LOCK_TIMEOUT', 0.05)
         with self.authority.store.lock():
             text = self.error(CertificateAuthority(self.directory).sign_revocation_list)
         self.assertIn('Another process is changing', text)

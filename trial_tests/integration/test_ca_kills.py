@@ -13,11 +13,11 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.ca import store
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca import authority_directory
+from zatotx.ca.authority_directory import KINDS
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
-from zatotx.ca.store import KINDS
-from zatotx.ca.subject import Subject
+from zatotx.ca.certificate_names import CertificateSubject
 from zatotx.system.atomic_file import write_file
 
 KILLED = 9
@@ -60,8 +60,8 @@ class KillTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(os, 'fsync', lambda _: None)  # processes die here, not the machine
         self.origin = Path(self.mktemp()).absolute()
-        authority = CertificateAuthority.create(self.origin, Subject('CA'))
-        authority.issue(PROFILES['client'], 'first', Subject('first'))
+        authority = CertificateAuthority.create(self.origin, CertificateSubject('CA'))
+        authority.issue(PROFILES['client'], 'first', CertificateSubject('first'))
 
     def each_kill(self, action: Callable[[CertificateAuthority], object], check: Callable[[Path], None]) -> int:
         """Kill the action at each of its file operations, each time in a fresh copy, and check what is left, by a
@@ -108,11 +108,11 @@ class KillTests(SynchronousTestCase):
             before = [each.name for each in authority.entries()]
             outcomes.add(len(before))
             self.assertIn(before, (['first'], ['first', 'second']))
-            authority.issue(PROFILES['client'], 'third', Subject('third'))
+            authority.issue(PROFILES['client'], 'third', CertificateSubject('third'))
             if len(before) == 1:
-                authority.issue(PROFILES['client'], 'second', Subject('second'))
+                authority.issue(PROFILES['client'], 'second', CertificateSubject('second'))
 
-        kills = self.each_kill(lambda one: one.issue(PROFILES['client'], 'second', Subject('second')), check)
+        kills = self.each_kill(lambda one: one.issue(PROFILES['client'], 'second', CertificateSubject('second')), check)
         self.assertGreater(kills, 20)
         self.assertEqual(outcomes, {1, 2})
 
@@ -120,7 +120,7 @@ class KillTests(SynchronousTestCase):
         """The links lead to one complete certificate, the old or the new one, or to files that the next change
         completes."""
         def check(directory: Path) -> None:
-            CertificateAuthority(directory).issue(PROFILES['client'], 'third', Subject('third'))
+            CertificateAuthority(directory).issue(PROFILES['client'], 'third', CertificateSubject('third'))
 
         self.assertGreater(self.each_kill(lambda one: one.renew('first'), check), 20)
 
@@ -139,14 +139,14 @@ class KillTests(SynchronousTestCase):
                     raise OSError(errno.ENOSPC, 'No space left on device', str(path))
                 return write_file(path, content, durable=durable)
 
-            self.patch(store, 'write_file', write)
+            self.patch(authority_directory, 'write_file', write)
             try:
-                CertificateAuthority(directory).issue(PROFILES['client'], 'second', Subject('second'))
+                CertificateAuthority(directory).issue(PROFILES['client'], 'second', CertificateSubject('second'))
             except OSError as error:
                 self.assertEqual(error.errno, errno.ENOSPC)
-            self.patch(store, 'write_file', write_file)
+            self.patch(authority_directory, 'write_file', write_file)
             self.assert_consistent(directory)
-            CertificateAuthority(directory).issue(PROFILES['client'], 'third', Subject('third'))
+            CertificateAuthority(directory).issue(PROFILES['client'], 'third', CertificateSubject('third'))
             self.assert_consistent(directory, complete=True)
             shutil.rmtree(directory)
             if written < number:

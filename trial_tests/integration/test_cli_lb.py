@@ -13,10 +13,10 @@ from trial_tests.support.balancer_control import CONFIG, FakeBalancerControl
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
-from zatotx.cli import lb_agent
+from zatotx.cli import load_balancer_commands
 from zatotx.cli.environment.creation_plan import EnvironmentPlan
 from zatotx.cli.environment.environment_authority import link_certificate, write_authority
-from zatotx.lb.agent.service import AgentService
+from zatotx.lb.agent.agent_service import AgentService
 from zatotx.lb.config import model
 
 
@@ -136,7 +136,7 @@ class LbTests(TestCase):
         said = await self.refused('servers', '--address', f'127.0.0.1:{free_port()}')
         self.assertIn('is unreachable: Connection refused; is the load balancer running', said)
         with socket.create_server(('127.0.0.1', 0)) as frozen:
-            self.patch(lb_agent, 'TIMEOUT', 0.3)
+            self.patch(load_balancer_commands, 'TIMEOUT', 0.3)
             said = await self.refused('servers', '--address', f'127.0.0.1:{frozen.getsockname()[1]}')
             self.assertIn('timed out', said)
         self.assertIn('it must be HOST:PORT', await self.refused('servers', '--address', 'x'))

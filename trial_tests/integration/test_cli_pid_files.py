@@ -13,20 +13,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import Component
+from zatotx.cli.environment.environment_layout import Component
 from zatotx.cli.environment.process_control import stop_components
-from zatotx.cli.environment.processes import (
-    Process,
+from zatotx.cli.environment.process_discovery import (
+    ComponentProcess,
     describe_process,
     directory_option,
-    holds_port,
-    is_free,
+    find_port_owner,
+    is_listening_on_port,
+    is_port_free,
+    is_process_of_component,
     listening_inodes,
-    port_owner,
     running_process,
-    runs_component,
 )
-from zatotx.processes.workers.procfs import process_start_time
+from zatotx.processes.workers.process_identity import process_start_time
 
 SLEEP = 'import sys; sys.stdin.read()'
 STUBBORN = 'import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()'
@@ -93,7 +93,7 @@ class PidTests(SynchronousTestCase):
     def test_a_pid_that_was_given_to_another_process(self) -> None:
         """A process is identified by pid and start time, so that another process with the same pid is not signalled."""
         successor = self.process()
-        was = Process(successor.pid, '1')
+        was = ComponentProcess(successor.pid, '1')
         self.assertFalse(was.is_alive())
         was.send(signal.SIGKILL)
         self.assertTrue(was.ended_within(0))
@@ -104,7 +104,7 @@ class PidTests(SynchronousTestCase):
         process = self.process()
         process.kill()
         until(lambda: not process_start_time(process.pid), 'the end')
-        self.assertFalse(runs_component(process.pid, self.part))
+        self.assertFalse(is_process_of_component(process.pid, self.part))
 
     def test_stop_says_when_it_had_to_kill(self) -> None:
         """A process that does not end within its grace period and a margin after SIGTERM is killed and reported."""
@@ -146,16 +146,16 @@ class PortTests(SynchronousTestCase):
                 port = listener.getsockname()[1]
                 self.assertEqual(listening_inodes(port), [])
                 listener.listen()
-                self.assertFalse(is_free(host, port))
-                self.assertTrue(holds_port(os.getpid(), port))
-                self.assertEqual(port_owner(port), os.getpid())
-            self.assertTrue(is_free(host, port))
-            self.assertFalse(holds_port(os.getpid(), port))
-            self.assertIsNone(port_owner(port))
+                self.assertFalse(is_port_free(host, port))
+                self.assertTrue(is_listening_on_port(os.getpid(), port))
+                self.assertEqual(find_port_owner(port), os.getpid())
+            self.assertTrue(is_port_free(host, port))
+            self.assertFalse(is_listening_on_port(os.getpid(), port))
+            self.assertIsNone(find_port_owner(port))
 
     def test_processes_that_are_gone_hold_nothing(self) -> None:
         """Checking a process that has ended is not an error."""
-        self.assertFalse(holds_port(2**22 - 1, 17010))
+        self.assertFalse(is_listening_on_port(2**22 - 1, 17010))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -13,14 +13,14 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
 from zatotx.node import live_config
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.service.deployment.deployer import find_rollback_version
 from zatotx.service.deployment.source_package import create_zip
-from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
+from zatotx.testing.memory_node import MemoryNode, MemoryPubSub, create_test_odb
 
 TYPES = all_object_types([])
 ME = Actor('tester', 'test')
@@ -47,8 +47,8 @@ class NodesTestCase(TestCase):
         self.reactor: Any = reactor
         self.place = Path(self.mktemp()).resolve()
         self.place.mkdir()
-        self.url = make_odb(self.place, TYPES)
-        self.bus = MemoryBus()
+        self.url = create_test_odb(self.place, TYPES)
+        self.bus = MemoryPubSub()
         self.one, self.two = self.node('one'), self.node('two')
         return gatherResults([ensureDeferred(node.start()) for node in (self.one, self.two)])
 
@@ -204,7 +204,7 @@ class E(Service):
 
     async def test_a_node_that_is_down_is_not_waited_for(self) -> None:
         """A deployment does not wait for a stopped node, which runs the newest version when it starts."""
-        three = MemoryNode(self.reactor, 'three', self.place, self.url, types=TYPES, bus=MemoryBus())
+        three = MemoryNode(self.reactor, 'three', self.place, self.url, types=TYPES, bus=MemoryPubSub())
         await three.start()
         await three.stop()
         report = await self.one.deployer.deploy('crm.py', service('new'), ME)

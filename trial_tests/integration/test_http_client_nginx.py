@@ -14,9 +14,9 @@ from twisted.internet.threads import deferToThread
 from trial_tests.support.authority import Authority
 from trial_tests.support.nginx import Nginx
 from zatotx.connectors.tls_settings import TlsSettings
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.errors import TlsFailed
 from zatotx.plugins.http.client.http_messages import HttpRequest
-from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
 from zatotx.plugins.http.test.upstream_servers import WithPeers, get, post, reactor

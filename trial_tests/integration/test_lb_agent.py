@@ -25,16 +25,16 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.balancer_control import FakeBalancerControl
 from trial_tests.support.reactor import reactor
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
-from zatotx.ca.subject import Subject
-from zatotx.lb.agent import application
-from zatotx.lb.agent.service import AgentService
+from zatotx.ca.certificate_names import CertificateSubject
+from zatotx.lb.agent import agent_application
+from zatotx.lb.agent.agent_service import AgentService
 from zatotx.lb.config import model
 from zatotx.model.errors import StartError
 from zatotx.processes import mutual_tls
 from zatotx.processes.lb_agent_client import AgentClientFiles, AgentUnreachableError, LoadBalancerAgentClient
-from zatotx.tap.build_lb_agent import ConfiguredAgent, make_agent
+from zatotx.tap.build_lb_agent import ConfiguredAgent, make_load_balancer_agent
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.lb_agent_messages import AgentCallError
 
@@ -59,12 +59,14 @@ class AgentTestCase(TestCase):
     def make_authority(self, name: str, now: Callable[[], datetime] | None = None) -> CertificateAuthority:
         path = self.directory / name
         path.mkdir(parents=True)
-        return CertificateAuthority.create(path, Subject(name), now=now or (lambda: datetime.now(UTC)))
+        return CertificateAuthority.create(path, CertificateSubject(name), now=now or (lambda: datetime.now(UTC)))
 
     def issue(self, profile: str, *, name: str = '', authority: CertificateAuthority | None = None,
               organization: str = 'Bank') -> AgentClientFiles:  # fmt: skip
         by = authority or self.authority
-        issued = by.issue(PROFILES[profile], name or profile, Subject(name or profile, organization=organization))
+        issued = by.issue(
+            PROFILES[profile], name or profile, CertificateSubject(name or profile, organization=organization)
+        )
         return AgentClientFiles(issued.certificate, issued.key, self.authority.store.certificate)
 
     def start(self, **settings: Any) -> AgentService:
@@ -243,7 +245,7 @@ class RefusalTests(AgentTestCase):
 
     async def test_silence(self) -> None:
         """A client that does not finish its handshake is disconnected and logged."""
-        self.patch(application, 'IDLE_TIMEOUT', 0.2)
+        self.patch(agent_application, 'IDLE_TIMEOUT', 0.2)
         agent = self.start()
 
         def connect() -> bytes:
@@ -437,7 +439,7 @@ class CallTests(AgentTestCase):
 
     async def test_slow_change(self) -> None:
         """A call that takes too long is answered; the change goes on, and is made although its client has left."""
-        self.patch(application, 'CALL_TIMEOUT', 0.2)
+        self.patch(agent_application, 'CALL_TIMEOUT', 0.2)
         agent = self.start()
         self.control.pending = Deferred()
         with self.assertRaises(AgentCallError) as caught:
@@ -481,7 +483,7 @@ class CallTests(AgentTestCase):
 
     async def test_http(self) -> None:
         """Other methods and paths, bodies that are no JSON object or too large, are answered with a sentence."""
-        self.patch(application, 'MAX_MESSAGE', 1000)
+        self.patch(agent_application, 'MAX_MESSAGE', 1000)
         agent = self.start(certificate='')
 
         def ask(method: str, path: str, body: bytes = b'', fields: dict[str, str] | None = None) -> Any:
@@ -630,7 +632,7 @@ class ConfiguredAgentTests(AgentTestCase):
             'key': 'ca/out-priv/lb-agent-priv.pem', 'ca': 'ca/ca-material/ca-cert.pem',
             'crl': 'ca/ca-material/ca-crl.pem', **settings,
         }  # fmt: skip
-        service = make_agent(self.directory, self.control, lambda: model.AgentSettings(**values), reactor)
+        service = make_load_balancer_agent(self.directory, self.control, lambda: model.AgentSettings(**values), reactor)
         assert isinstance(service, ConfiguredAgent)
         return service
 

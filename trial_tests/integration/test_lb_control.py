@@ -13,7 +13,7 @@ from trial_tests.support.balancer_control import CONFIG
 from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
 from zatotx.tap.build_lb_agent import ConfiguredAgent
-from zatotx.tap.lb_assembly import make_load_balancer
+from zatotx.tap.load_balancer_assembly import make_load_balancer
 
 
 class RealControlTests(balancer_control.BalancerControlContract):

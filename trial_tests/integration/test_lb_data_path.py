@@ -45,9 +45,9 @@ from zatotx.lb.config.model import (
     Server,
     ServerTls,
 )
-from zatotx.lb.data_path import SWEEP_INTERVAL, DataPath
-from zatotx.lb.frontend import FrontendContext
-from zatotx.lb.tls.listener import WATCH_INTERVAL
+from zatotx.lb.frontend_interfaces import FrontendContext
+from zatotx.lb.running_frontend import SWEEP_INTERVAL, RunningFrontend
+from zatotx.lb.tls.tls_listener import WATCH_INTERVAL
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, channel
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, ends, says, silent
@@ -89,7 +89,7 @@ class DataPathTests(TestCase):
         """Start a frontend in front of servers; returns its port."""
         settings = settings or Frontend(listen=_LISTEN, default_backend='main')
         self.backend = RoundRobinBackend([f'server{port}' for port in ports], ports)
-        self.frontend = DataPath(FrontendContext(
+        self.frontend = RunningFrontend(FrontendContext(
             name='main', reactor=reactor, directory=str(self.directory), find_backend=lambda name: self.backend,
             exchange_log=self.log, local_responder=self.log,
         ))  # fmt: skip
@@ -100,7 +100,7 @@ class DataPathTests(TestCase):
         self.addCleanup(self._stop, self.frontend)
         return self.listen(self.frontend.factory)
 
-    async def _stop(self, frontend: DataPath) -> None:
+    async def _stop(self, frontend: RunningFrontend) -> None:
         frontend.stop()
         await frontend.wait_idle()
         await deferLater(reactor, SWEEP_INTERVAL * 1.2)

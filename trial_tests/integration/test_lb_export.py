@@ -15,7 +15,7 @@ from trial_tests.support.certificate import write_certificate
 from zatotx.lb.config.model import Configuration
 from zatotx.lb.config.parser import parse_configuration
 from zatotx.lb.config.template import ServerAddress, make_configuration
-from zatotx.lb.export.envoy import export_envoy, notes
+from zatotx.lb.export.envoy import export_envoy, unsupported_setting_notes
 from zatotx.lb.export.haproxy import export_haproxy
 
 EVERYTHING = '''
@@ -178,7 +178,7 @@ class ExportTests(SynchronousTestCase):
                          {'app': 'ROUND_ROBIN', 'hashed': 'RING_HASH', 'sticky': 'RING_HASH',
                           'postgres': 'LEAST_REQUEST'})
         self.assertEqual(len(found['clusters'][0]['load_assignment']['endpoints']), 2)
-        self.assertEqual(len(notes(configuration)), 5)
+        self.assertEqual(len(unsupported_setting_notes(configuration)), 5)
         by_name = {one['name']: one for one in found['clusters']}
         tls = by_name['hashed']['transport_socket']['typed_config']['common_tls_context']['validation_context']
         self.assertEqual(tls['match_typed_subject_alt_names'],

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.issuing import self_signed
 from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
-from zatotx.lb.backends.probe import ProbeTarget, run_probe
+from zatotx.lb.backends.health_probe import ProbeTarget, run_health_probe
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import HealthCheck, ServerTls
 from zatotx.lb.server_connector import make_dialer
@@ -50,7 +50,7 @@ class ProbeTests(TestCase):
 
     def probe(self, port: int, check: HealthCheck | None = None, **more: Any) -> Deferred[str]:
         target = ProbeTarget(host='127.0.0.1', port=port, check=check or HealthCheck(timeout=5), **more)
-        return run_probe(reactor, make_dialer(reactor), target)
+        return run_health_probe(reactor, make_dialer(reactor), target)
 
     async def test_http(self) -> None:
         """A good response makes a probe good; the request names path and host."""

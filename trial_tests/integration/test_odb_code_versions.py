@@ -62,6 +62,8 @@ class AddTests(VersionCase):
         version = await self.store.add_version('pkg', 'package', content, ['pkg.a'], ME)
         self.assertEqual((await self.store.version_content(version.id), version.form), (content, 'package'))
         await self.assertFailure(self.store.version_content(version.id + 1), NotFound)
+        self.assertEqual(await self.store.version_contents([version.id, version.id + 1]), {version.id: content})
+        self.assertEqual(await self.store.version_contents([]), {})
 
     @per_engine
     async def test_twenty_versions_are_kept(self) -> None:

@@ -16,8 +16,8 @@ from zatotx.model.work_message import WorkMessage, encode_work
 from zatotx.odb import key_rotation
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
-from zatotx.odb.executor import CancellableCall
-from zatotx.odb.maintenance import open_database
+from zatotx.odb.database_executor import CancellableCall
+from zatotx.odb.offline_operations import open_database
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.odb.tables import dead_letter
 

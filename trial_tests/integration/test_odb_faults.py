@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,47 +18,34 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, on_every_database, service, user
-from trial_tests.support.odb_process import MANY
+from trial_tests.support.odb_process import MANY, Forked
 from trial_tests.support.waiting import allowed
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.odb import executor
+from zatotx.odb import database_executor
 from zatotx.odb.config_store import open_store
-from zatotx.odb.executor import CallAbandoned, CancellableCall, DatabaseExecutor
-from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, schema_state, write_operations
+from zatotx.odb.database_executor import CancellableCall, DatabaseCallAbandoned, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.transaction import Cluster, begin_transaction
+from zatotx.odb.offline_operations import NewCluster, create_odb, inspect_schema_state, read_snapshot, write_operations
+from zatotx.odb.transaction import ClusterContext, begin_transaction
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
 SOON = 300.0  # seconds a process may take to say that it is ready: the machine may be busy
 
 
 class ProcessCase(OdbCase):
-    def begin(self, command: str, argument: str, url: str | None = None) -> subprocess.Popen[str]:
+    def begin(self, command: str, argument: str, url: str | None = None) -> Forked:
         """Run that command of trial_tests.support.odb_process."""
-        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
-        process = subprocess.Popen(
-            [sys.executable, '-m', 'trial_tests.support.odb_process', command, url or self.url, KEY, argument],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.addCleanup(self.end, process)
+        process = Forked(command, url or self.url, KEY, argument)
+        self.addCleanup(process.close)
         return process
 
-    def end(self, process: subprocess.Popen[str]) -> None:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-    async def kill_when_ready(self, process: subprocess.Popen[str]) -> None:
+    async def kill_when_ready(self, process: Forked) -> None:
         """kill -9 at the point that the process reports."""
-        assert process.stdout is not None
         late = reactor.callLater(SOON, process.kill)
-        word = await deferToThread(process.stdout.readline)
+        word = await deferToThread(process.word)
         late.cancel()
-        self.assertEqual(word, 'ready\n')
-        os.kill(process.pid, signal.SIGKILL)
+        self.assertEqual(word, 'ready')
+        process.kill()
         await deferToThread(process.wait)
 
 
@@ -85,9 +71,9 @@ class KillTests(ProcessCase):
         for table in ('config_object', 'version_verdict'):
             url = self.make_url()
             await self.kill_when_ready(self.begin('make', table, url))
-            self.assertEqual(schema_state(url), 'empty')
+            self.assertEqual(inspect_schema_state(url), 'empty')
             create_odb(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
-            self.assertEqual(schema_state(url), 'current')
+            self.assertEqual(inspect_schema_state(url), 'current')
 
 
 @on_every_database
@@ -105,6 +91,8 @@ class TwoProcessesTests(ProcessCase):
 
 
 class LockedTests(OdbCase):
+    is_patient = False
+
     def lock(self) -> sqlite3.Connection:
         """Hold the write lock, as a frozen process does."""
         path = self.url.removeprefix('sqlite:///')
@@ -125,7 +113,7 @@ class LockedTests(OdbCase):
         error = await self.assertFailure(beating, ServiceUnavailable, Timeout)
         first = time.monotonic()
         other = await self.assertFailure(writing, ServiceUnavailable, Timeout)
-        self.assertLess(time.monotonic() - first, executor.CALL_DEADLINE - 1)  # no time of its own
+        self.assertLess(time.monotonic() - first, database_executor.CALL_DEADLINE - 1)  # no time of its own
         self.assertLess(first - started, 30)
         for each in (error, other):
             self.assertIn(self.url, str(each))
@@ -218,11 +206,11 @@ class GivenUpTests(OdbCase):
         database = self.database()
         call = CancellableCall()
 
-        def late(connection: Connection, found: Cluster) -> None:
+        def late(connection: Connection, found: ClusterContext) -> None:
             apply_operations(begin_transaction(connection, found, ME, call.report_progress), [user('late', '')])
             self.assertTrue(call.abandon())
 
-        self.assertRaises(CallAbandoned, database.write, call, late)
+        self.assertRaises(DatabaseCallAbandoned, database.write, call, late)
         self.assertEqual(len(read_snapshot(database)), 0)
         self.assertEqual(write_operations(database, [user('next', '')], ME), 2)
 
@@ -231,7 +219,7 @@ class LaneTests(TestCase):
     """Deadlines, with short ones."""
 
     def setUp(self) -> None:
-        self.patch(executor, 'CALL_DEADLINE', 1.0)
+        self.patch(database_executor, 'CALL_DEADLINE', 1.0)
         self.lane = DatabaseExecutor(reactor, threads=1, name='test', database_name='the test')
         self.release = threading.Event()
         self.addCleanup(self.lane.close)
@@ -245,7 +233,7 @@ class LaneTests(TestCase):
             freed = self.release.wait(10)
             try:
                 call.begin_commit()
-            except CallAbandoned:
+            except DatabaseCallAbandoned:
                 told.append('given up')
                 raise
             return freed
@@ -266,7 +254,7 @@ class LaneTests(TestCase):
     async def test_what_moves_on_may_take_its_time(self) -> None:
         """The deadline counts from the last progress."""
 
-        self.patch(executor, 'CALL_DEADLINE', 2.5)
+        self.patch(database_executor, 'CALL_DEADLINE', 2.5)
 
         def slow(call: CancellableCall) -> str:
             for _ in range(16):
@@ -278,7 +266,7 @@ class LaneTests(TestCase):
 
     async def test_who_moved_once_has_no_second_deadline(self) -> None:
         """It counts from the progress, not from the check."""
-        self.patch(executor, 'CALL_DEADLINE', 4.0)
+        self.patch(database_executor, 'CALL_DEADLINE', 4.0)
 
         def moved_once(call: CancellableCall) -> bool:
             call.report_progress()
@@ -309,7 +297,7 @@ class LaneTests(TestCase):
             self.release.wait(10)
             try:
                 call.begin_commit()
-            except CallAbandoned:
+            except DatabaseCallAbandoned:
                 reactor.callFromThread(outcome.callback, 'rolled back')
                 raise
 

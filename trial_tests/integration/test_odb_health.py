@@ -6,8 +6,8 @@ import time
 
 from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.health import examine_odb
-from zatotx.odb.maintenance import open_database
+from zatotx.odb.odb_health import check_odb_health
+from zatotx.odb.offline_operations import open_database
 from zatotx.odb.secrets import new_key
 
 
@@ -16,7 +16,7 @@ class OdbHealthTests(OdbCase):
     def test_what_it_tells(self) -> None:
         """Revision, nodes, size and clock are reported, without a password and without side effects."""
         before = self.sql('SELECT revision FROM cluster')
-        found = examine_odb(self.database())
+        found = check_odb_health(self.database())
         self.assertEqual([row.name for row in found.nodes], ['server1'])
         self.assertEqual(found.revision, before[0][0])
         self.assertGreater(found.size, 10_000)
@@ -28,7 +28,7 @@ class OdbHealthTests(OdbCase):
         """Another key and a missing cluster are reported."""
         for key, cluster, words in ((new_key(), CLUSTER, 'key'), (KEY, 'nowhere', "'nowhere'")):
             database = open_database(self.url, key, cluster=cluster, types=self.types)
-            error = self.assertRaises(ServiceUnavailable, examine_odb, database)
+            error = self.assertRaises(ServiceUnavailable, check_odb_health, database)
             self.assertIn(words, error.msg)
 
     def test_no_writes(self) -> None:
@@ -41,8 +41,8 @@ class OdbHealthTests(OdbCase):
         else:
             self.sql("CREATE TRIGGER stop BEFORE UPDATE ON cluster FOR EACH ROW SIGNAL SQLSTATE '45000'")
         began = time.monotonic()
-        error = self.assertRaises(ServiceUnavailable, examine_odb, self.database())
+        error = self.assertRaises(ServiceUnavailable, check_odb_health, self.database())
         self.assertIn('rejects writes', error.msg)
         self.assertNotIn('sEcReT', error.msg)
         self.assertLess(time.monotonic() - began, 30)
-        self.assertEqual(examine_odb(self.database(), write=False).nodes[0].name, 'server1')
+        self.assertEqual(check_odb_health(self.database(), write=False).nodes[0].name, 'server1')

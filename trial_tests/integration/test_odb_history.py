@@ -10,9 +10,9 @@ from twisted.internet.defer import gatherResults
 from trial_tests.support.odb import ME, OdbCase, channel, delete, edit, on_every_database, per_engine, service, user
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.odb import revisions
-from zatotx.odb.maintenance import read_snapshot, restore_revision, write_operations
-from zatotx.rules.security.password_hash import verify_password
-from zatotx.schema.secrets import MASK, get_hash
+from zatotx.odb.offline_operations import read_snapshot, restore_revision, write_operations
+from zatotx.rules.security.password_verification import verify_password
+from zatotx.schema.secrets import MASK, hash_of_dual_secret
 from zatotx.schema.snapshot import Actor, Snapshot, StoredObject
 
 HER = Actor('her', 'zato.http-soap.edit', 'f' * 24, '192.0.2.7')
@@ -151,7 +151,7 @@ class StateTests(HistoryCase):
         api, was = now.find('basic_auth', 'api'), then.find('basic_auth', 'api')
         assert api is not None and was is not None
         self.assertEqual(api.id, was.id)
-        self.assertTrue(verify_password(get_hash(api.value.password), 'first'))
+        self.assertTrue(verify_password(hash_of_dual_secret(api.value.password), 'first'))
         self.assertEqual((await self.store.versions('crm.py'))[-1].services, ('crm.a', 'crm.b'))
         self.assertIsNotNone(now.find('service', 'crm.b'))
         self.assertEqual({row.who for row in await self.store.history(revision=after + 1)}, {'her'})

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-
 from twisted.internet.threads import deferToThread
 
 from trial_tests.support import odb_0001
 from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
+from trial_tests.support.odb_process import Forked
 from zatotx.interfaces.config import IConfigStore
-from zatotx.odb.engine import dialect_of
-from zatotx.odb.maintenance import restore_revision, schema_state, upgrade_odb
-from zatotx.rules.security.password_hash import verify_password
-from zatotx.schema.secrets import get_hash
+from zatotx.odb.engine_factory import dialect_of
+from zatotx.odb.offline_operations import inspect_schema_state, restore_revision, upgrade_odb
+from zatotx.rules.security.password_verification import verify_password
+from zatotx.schema.secrets import hash_of_dual_secret
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -26,31 +22,15 @@ class UpgradeCase(OdbCase):
         self.url = self.make_url()
         odb_0001.make(self.url)
 
-    def begin(self, command: str, argument: str = '') -> subprocess.Popen[str]:
-        """Run that command of trial_tests.support.odb_process."""
-        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
-        process = subprocess.Popen(
-            [sys.executable, '-m', 'trial_tests.support.odb_process', command, self.url, KEY, argument],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.addCleanup(process.__exit__, None, None, None)
-        self.addCleanup(process.kill)
+    def begin(self, step: int) -> Forked:
+        """Upgrade in a process of its own, which stops before that statement (0: before none)."""
+        process = Forked('upgrade_until', self.url, KEY, str(step))
+        self.addCleanup(process.close)
         return process
-
-    async def word_of(self, process: subprocess.Popen[str], asked: str = '') -> str:
-        """Return the process's next line, '' if it ended. `asked`: a line to send before."""
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(asked)
-        process.stdin.flush()
-        word: str = await deferToThread(process.stdout.readline)
-        return word.strip()
 
     async def all_is_there(self) -> None:
         """Everything in the tables was migrated."""
-        self.assertEqual(schema_state(self.url), 'current')
+        self.assertEqual(inspect_schema_state(self.url), 'current')
         store: IConfigStore = self.open()
         service, user, channel = odb_0001.NAMES
         now = Snapshot().apply_changes(await store.changes(0))
@@ -59,7 +39,7 @@ class UpgradeCase(OdbCase):
         assert found is not None and login is not None
         self.assertEqual((found.id, found.revision, found.value.url_path), (3, 4, '/a'))
         self.assertEqual((found.value.service, found.value.security), (service, user))
-        self.assertTrue(verify_password(get_hash(login.value.password), 'sesame'))
+        self.assertTrue(verify_password(hash_of_dual_secret(login.value.password), 'sesame'))
         self.assertEqual((await store.changes(5)).deleted, (4,))
         self.assertEqual([(n.name, n.worker, n.bind_port) for n in await store.nodes()],
                          [('server1', 0, 17010), ('server2', 0, 17011)])  # fmt: skip
@@ -87,7 +67,7 @@ class UpgradeCase(OdbCase):
 class UpgradeTests(UpgradeCase):
     async def test_from_the_first(self) -> None:
         """All data is migrated; a second upgrade does nothing."""
-        self.assertEqual(schema_state(self.url), 'older')
+        self.assertEqual(inspect_schema_state(self.url), 'older')
         self.assertTrue(upgrade_odb(self.url))
         self.assertFalse(upgrade_odb(self.url))
         await self.all_is_there()
@@ -97,23 +77,22 @@ class UpgradeTests(UpgradeCase):
         the interrupted step."""
         at = (2, 5) if dialect_of(self.url).transactional_ddl else (4,) * 20
         killed = 0
-        process = self.begin('upgrades')
         for step in at:
-            pid, word = (await self.word_of(process, f'{step}\n')).split()
-            if word == 'done':
+            process = self.begin(step)
+            if await deferToThread(process.word) == 'done':
                 break
-            os.kill(int(pid), signal.SIGKILL)
-            self.assertEqual(await self.word_of(process), 'over')
+            process.kill()
+            await deferToThread(process.wait)
             killed += 1
-            self.assertEqual(schema_state(self.url), 'older')
+            self.assertEqual(inspect_schema_state(self.url), 'older')
         self.assertGreater(killed, 1)
         upgrade_odb(self.url)
         await self.all_is_there()
 
     async def test_two_at_once(self) -> None:
         """One does it, the other finds it done."""
-        processes = [self.begin('upgrade_until', '0') for _ in range(2)]
-        words = [await self.word_of(process) for process in processes]
+        processes = [self.begin(0) for _ in range(2)]
+        words = [await deferToThread(process.word) for process in processes]
         self.assertEqual(sorted(words), ['done', 'nothing to do'])
         await self.all_is_there()
 

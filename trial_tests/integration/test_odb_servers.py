@@ -27,16 +27,16 @@ from trial_tests.support.odb_process import fill
 from trial_tests.support.ports import free_port
 from trial_tests.support.postgresql import PostgreSQL
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.odb import engine as engine_module
-from zatotx.odb.engine import make_engine
+from zatotx.odb import engine_factory as engine_module
+from zatotx.odb.database_executor import CALL_DEADLINE, CancellableCall
+from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.engines import mysql as mysql_room
 from zatotx.odb.engines import postgresql as postgresql_room
 from zatotx.odb.engines.dialect import LOCK_TIMEOUT
-from zatotx.odb.executor import CALL_DEADLINE, CancellableCall
-from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, schema_state
+from zatotx.odb.odb_urls import parse_odb_url
+from zatotx.odb.offline_operations import NewCluster, create_odb, inspect_schema_state, read_snapshot
 from zatotx.odb.tables import cluster, server
-from zatotx.odb.transaction import Cluster, begin_transaction
-from zatotx.odb.urls import parse_url
+from zatotx.odb.transaction import ClusterContext, begin_transaction
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
 REFUSED_WITHIN = 30.0  # seconds: the contract's 5, and what a busy machine adds
@@ -48,6 +48,7 @@ class ServerCase(OdbCase):
     """A test on the shared server, which works afterwards whatever was done to it."""
 
     __test__ = False
+    is_patient = False
 
     @property
     def server(self) -> Any:
@@ -144,7 +145,7 @@ class ServerTests:
         outcome is unknown."""
         found, runs = self.database(), []
 
-        def cut_once(connection: Connection, _: Cluster) -> int:
+        def cut_once(connection: Connection, _: ClusterContext) -> int:
             runs.append(1)
             if len(runs) == 1:
                 self.cut_all()
@@ -156,7 +157,7 @@ class ServerTests:
         self.assertEqual(len(runs), 2)
         call = CancellableCall()
 
-        def cut_in_the_commit(connection: Connection, _: Cluster) -> None:
+        def cut_in_the_commit(connection: Connection, _: ClusterContext) -> None:
             runs.append(connection.execute(text('SELECT 7')).scalar_one())
             call.begin_commit()
             self.cut_all()
@@ -211,7 +212,7 @@ class ServerTests:
         self.addCleanup(thawed.set)
         locked: Deferred[None] = Deferred()
 
-        def stuck(connection: Connection, found: Cluster) -> None:
+        def stuck(connection: Connection, found: ClusterContext) -> None:
             begin_transaction(connection, found, ME, lambda: None)
             reactor.callFromThread(locked.callback, None)
             thawed.wait(60)
@@ -229,7 +230,7 @@ class ServerTests:
         database, meet, runs = [self.database(), self.database()], threading.Barrier(2, timeout=30), []
 
         def crosswise(first: int, second: int) -> Any:
-            def touch(connection: Connection, found: Cluster) -> None:
+            def touch(connection: Connection, found: ClusterContext) -> None:
                 runs.append(first)
                 connection.execute(update(server).where(server.c.id == first).values(pid=server.c.pid + 1))
                 if len(runs) <= 2:
@@ -262,7 +263,9 @@ class ServerTests:
     def test_wrong_options_of_the_url_are_sentences(self: Any) -> None:
         """Unknown options, invalid values and missing files are reported in a sentence."""
         for options in self.wrong_options:
-            said = str(self.assertRaises((ServiceUnavailable, ValueError), schema_state, f'{self.url}?{options}'))
+            said = str(
+                self.assertRaises((ServiceUnavailable, ValueError), inspect_schema_state, f'{self.url}?{options}')
+            )
             self.is_a_sentence(said)
             self.assertNotIn('Background', said)
 
@@ -275,7 +278,7 @@ class ServerTests:
 
     def test_wrong_urls_are_sentences(self: Any) -> None:
         """Wrong passwords, databases, ports and hosts are reported to commands and nodes."""
-        good = parse_url(self.url)
+        good = parse_odb_url(self.url)
         for wrong, part in (
             (good.set(password='wrong-sEcReT'), '(?i)password'),
             (good.set(database='nosuch'), 'nosuch'),
@@ -284,7 +287,7 @@ class ServerTests:
         ):
             url = wrong.render_as_string(hide_password=False)
             for attempt in (
-                lambda url=url: schema_state(url),
+                lambda url=url: inspect_schema_state(url),
                 lambda url=url: create_odb(url, KEY, NewCluster(name='x'), types=TYPES),
             ):
                 said = str(self.assertRaises(ServiceUnavailable, attempt))
@@ -303,11 +306,11 @@ class PostgreSQLTests(ServerTests, ServerCase):
         self.server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'zatotx'")
 
     def read_only(self, on: bool) -> None:
-        name = parse_url(self.url).database
+        name = parse_odb_url(self.url).database
         self.server.ask(f'ALTER DATABASE {name} SET default_transaction_read_only = {on}')
 
     def poor_account(self) -> str:
-        name = str(parse_url(self.make_url()).database)
+        name = str(parse_odb_url(self.make_url()).database)
         self.server.ask("DROP ROLE IF EXISTS poor")
         self.server.ask("CREATE ROLE poor LOGIN PASSWORD 'poor-sEcReT'")
         return name
@@ -324,11 +327,11 @@ class PostgreSQLTests(ServerTests, ServerCase):
     async def test_options_of_the_url_hold(self) -> None:
         """Options in the URL apply, such as a schema."""
         url = self.make_url()
-        self.server.ask('CREATE SCHEMA mine', str(parse_url(url).database))
+        self.server.ask('CREATE SCHEMA mine', str(parse_odb_url(url).database))
         self.url = f'{url}?options=-csearch_path%3Dmine'
         create_odb(self.url, KEY, NewCluster(name=CLUSTER, operations=(service('echo'),)), types=TYPES)
         self.assertEqual([o.name for o in read_snapshot(self.database())], ['echo'])
-        found = self.server.ask("SELECT count(*) FROM mine.config_object", str(parse_url(url).database))
+        found = self.server.ask("SELECT count(*) FROM mine.config_object", str(parse_odb_url(url).database))
         self.assertEqual(found, [(1,)])
 
 
@@ -342,7 +345,7 @@ class MariaDBTests(ServerTests, ServerCase):
     def setUp(self) -> None:
         """Use an account without administrator rights."""
         super().setUp()
-        name = parse_url(self.url).database
+        name = parse_odb_url(self.url).database
         self.server.ask("CREATE OR REPLACE USER plain@'%' IDENTIFIED BY 'plain-sEcReT'")
         self.server.ask(f"GRANT ALL ON {name}.* TO plain@'%'")
         self.url = self.server.url(str(name), 'plain', 'plain-sEcReT')
@@ -356,7 +359,7 @@ class MariaDBTests(ServerTests, ServerCase):
         self.server.ask(f'SET GLOBAL read_only = {int(on)}')
 
     def poor_account(self) -> str:
-        name = str(parse_url(self.make_url()).database)
+        name = str(parse_odb_url(self.make_url()).database)
         self.server.ask("CREATE OR REPLACE USER poor@'%' IDENTIFIED BY 'poor-sEcReT'")
         self.server.ask(f"GRANT SELECT ON {name}.* TO poor@'%'")
         return name
@@ -365,11 +368,11 @@ class MariaDBTests(ServerTests, ServerCase):
         """Passwords may contain characters beyond Latin-1 and those with a meaning in URLs."""
         password = 'пароль é 日本 @:/?#%'
         self.server.ask(f"CREATE OR REPLACE USER anywhere@'%' IDENTIFIED BY '{password}'")
-        self.server.ask(f"GRANT ALL ON {parse_url(self.url).database}.* TO anywhere@'%'")
-        self.url = self.server.url(str(parse_url(self.url).database), 'anywhere', quote(password, safe=''))
-        self.assertEqual(schema_state(self.url), 'current')
+        self.server.ask(f"GRANT ALL ON {parse_odb_url(self.url).database}.* TO anywhere@'%'")
+        self.url = self.server.url(str(parse_odb_url(self.url).database), 'anywhere', quote(password, safe=''))
+        self.assertEqual(inspect_schema_state(self.url), 'current')
         moved = self.url.replace(f':{quote(password, safe="")}@', '@') + f'?password={quote(password, safe="")}'
-        self.assertEqual(schema_state(moved), 'current')
+        self.assertEqual(inspect_schema_state(moved), 'current')
 
     async def test_a_statement_that_is_too_big_is_a_sentence(self) -> None:
         """The message names the server's setting; the next statement works."""

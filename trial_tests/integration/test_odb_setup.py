@@ -29,26 +29,26 @@ from trial_tests.support.odb import (
     user,
 )
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import maintenance, urls
+from zatotx.odb import odb_urls, offline_operations
 from zatotx.odb import schema_state as schema_state_module
-from zatotx.odb.engine import make_engine
+from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.engines.sqlite import create_database_file
-from zatotx.odb.maintenance import (
+from zatotx.odb.nodes import NodeAddress, list_nodes
+from zatotx.odb.offline_operations import (
     NewCluster,
     create_odb,
+    inspect_schema_state,
     needs_stopped_nodes,
     open_database,
     read_snapshot,
-    schema_state,
-    set_password,
+    set_object_password,
     upgrade_odb,
     write_operations,
 )
-from zatotx.odb.nodes import NodeAddress, list_nodes
 from zatotx.odb.tables import COMPATIBLE_SINCE, COMPATIBLE_SINCE_COUNTER, SCHEMA_VERSION, metadata
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.rules.security.password_verification import verify_password
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.secrets import get_hash
+from zatotx.schema.secrets import hash_of_dual_secret
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.security.basic_auth import BasicAuth
@@ -120,11 +120,11 @@ class CreateTests(OdbCase):
             ['CREATE TABLE alembic_version (version_num VARCHAR(32))', "INSERT INTO alembic_version VALUES ('ae10')"],
         ):
             self.url = self.make_url()
-            if file := urls.sqlite_path(self.url):
+            if file := odb_urls.sqlite_path(self.url):
                 create_database_file(file)
             for statement in statements:
                 self.sql(statement)
-            self.assertEqual(schema_state(self.url), 'foreign')
+            self.assertEqual(inspect_schema_state(self.url), 'foreign')
             error = self.assertRaises(ServiceUnavailable, create_odb, self.url, KEY, NewCluster(name='x'), types=TYPES)
             self.assertIn('tables of another program', str(error))
 
@@ -164,7 +164,7 @@ class FileTests(OdbCase):
     def test_no_odb_is_said_to_be_none(self) -> None:
         """Checking does not create a file."""
         url = self.make_url()
-        self.assertRaises(ServiceUnavailable, schema_state, url)
+        self.assertRaises(ServiceUnavailable, inspect_schema_state, url)
         self.assertRaises(ServiceUnavailable, upgrade_odb, url)
         self.assertFalse(Path(url.removeprefix('sqlite:///')).exists())
 
@@ -174,10 +174,10 @@ class PasswordTests(OdbCase):
         """Without a server."""
         database = self.database()
         write_operations(database, [user('pubapi', ''), service('echo')], ME)
-        set_password(database, 'pubapi', 'open-sesame', ME)
+        set_object_password(database, 'pubapi', 'open-sesame', ME)
         found = read_snapshot(database).find('basic_auth', 'pubapi')
         assert found is not None
-        self.assertTrue(verify_password(get_hash(found.value.password), 'open-sesame'))
+        self.assertTrue(verify_password(hash_of_dual_secret(found.value.password), 'open-sesame'))
 
     def test_a_name_that_several_have_is_refused(self) -> None:
         """An ambiguous name is rejected."""
@@ -190,7 +190,7 @@ class PasswordTests(OdbCase):
         self.addCleanup(database.close)
         same = Operation(action='create', type='mailbox', name='a', fields={'name': 'a', 'username': 'a'})
         write_operations(database, [user('a', ''), same], ME)
-        error = self.assertRaises(Conflict, set_password, database, 'a', 'x', ME)
+        error = self.assertRaises(Conflict, set_object_password, database, 'a', 'x', ME)
         self.assertIn('basic_auth, mailbox', str(error))
 
     def test_nobody_of_that_name_is_not_found(self) -> None:
@@ -198,7 +198,7 @@ class PasswordTests(OdbCase):
         database = self.database()
         write_operations(database, [service('echo')], ME)
         for name in ('nobody', 'echo'):
-            error = self.assertRaises(NotFound, set_password, database, name, 'x', ME)
+            error = self.assertRaises(NotFound, set_object_password, database, name, 'x', ME)
             self.assertIn(repr(name), str(error))
 
 
@@ -209,11 +209,11 @@ class SchemaTests(OdbCase):
         database = self.database()
         for version, state, advice in (('0000', 'older', 'zatotx odb upgrade'), ('9999', 'newer', 'upgrade zatotx')):
             self.sql(f"UPDATE alembic_version SET version_num = '{version}'")
-            self.assertEqual(schema_state(self.url), state)
+            self.assertEqual(inspect_schema_state(self.url), state)
             self.assertIn(advice, str(self.assertRaises(ServiceUnavailable, read_snapshot, database)))
         self.assertIn('newer version', str(self.assertRaises(ServiceUnavailable, upgrade_odb, self.url)))
         self.sql('DELETE FROM alembic_version')
-        self.assertEqual(schema_state(self.url), 'empty')
+        self.assertEqual(inspect_schema_state(self.url), 'empty')
         self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, read_snapshot, database)))
 
     @per_engine
@@ -224,8 +224,8 @@ class SchemaTests(OdbCase):
         database.close()
         scripts = Path(self.mktemp()).absolute()
         self.patch(schema_state_module, 'SCHEMA_VERSION', one_more_migration(scripts))
-        self.patch(maintenance, 'SCRIPT_LOCATION', str(scripts))
-        self.assertEqual(schema_state(self.url), 'older')
+        self.patch(offline_operations, 'SCRIPT_LOCATION', str(scripts))
+        self.assertEqual(inspect_schema_state(self.url), 'older')
         self.assertTrue(upgrade_odb(self.url))
         self.assertFalse(upgrade_odb(self.url))
         self.assertEqual([o.name for o in read_snapshot(self.database())], ['api'])
@@ -238,27 +238,27 @@ class SchemaTests(OdbCase):
         scripts = Path(self.mktemp()).absolute()
         number = one_more_migration(scripts)
         newer = [self.patch(schema_state_module, 'SCHEMA_VERSION', number),
-                 self.patch(maintenance, 'SCRIPT_LOCATION', str(scripts))]  # fmt: skip
+                 self.patch(offline_operations, 'SCRIPT_LOCATION', str(scripts))]  # fmt: skip
         self.assertFalse(needs_stopped_nodes(self.url))
-        incompatible = self.patch(maintenance, 'COMPATIBLE_SINCE', '9999')
+        incompatible = self.patch(offline_operations, 'COMPATIBLE_SINCE', '9999')
         self.assertTrue(needs_stopped_nodes(self.url))
         incompatible.restore()
         self.assertTrue(upgrade_odb(self.url))
         for one in newer:
             one.restore()
-        self.assertEqual(schema_state(self.url), 'compatible')
+        self.assertEqual(inspect_schema_state(self.url), 'compatible')
         write_operations(database, [user('api', '')], ME)
         self.assertEqual([o.name for o in read_snapshot(database)], ['api'])
         self.assertFalse(upgrade_odb(self.url))
         is_row = f"name = '{COMPATIBLE_SINCE_COUNTER.format(number)}'"
         for change in (f'UPDATE counter SET value = 9999 WHERE {is_row}', f'DELETE FROM counter WHERE {is_row}'):
             self.sql(change)
-            self.assertEqual(schema_state(self.url), 'newer')
+            self.assertEqual(inspect_schema_state(self.url), 'newer')
 
     def test_a_current_odb_needs_no_upgrade(self) -> None:
         """Nothing is done."""
         self.assertFalse(upgrade_odb(self.url))
-        self.assertEqual(schema_state(self.url), 'current')
+        self.assertEqual(inspect_schema_state(self.url), 'current')
 
 
 @on_every_database
@@ -299,15 +299,15 @@ class MigrationTests(OdbCase):
         with engine.begin() as connection:
             config.attributes['connection'] = connection
             command.downgrade(config, 'base')
-        self.assertEqual(schema_state(self.url), 'empty')
+        self.assertEqual(inspect_schema_state(self.url), 'empty')
         create_odb(self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
 
 
 class UrlTests(SynchronousTestCase):
     def test_a_relative_path_is_made_absolute(self) -> None:
         """It is resolved from the server's directory."""
-        self.assertEqual(urls.make_absolute('sqlite:///../odb/x.db', '/env/server1'), 'sqlite:////env/odb/x.db')
-        self.assertEqual(urls.make_absolute('sqlite:////abs/x.db', '/env/server1'), 'sqlite:////abs/x.db')
+        self.assertEqual(odb_urls.make_url_absolute('sqlite:///../odb/x.db', '/env/server1'), 'sqlite:////env/odb/x.db')
+        self.assertEqual(odb_urls.make_url_absolute('sqlite:////abs/x.db', '/env/server1'), 'sqlite:////abs/x.db')
 
     def test_what_cannot_be_used_is_refused_with_a_sentence(self) -> None:
         """Invalid URLs, other databases and missing files are rejected without showing a password."""
@@ -322,7 +322,7 @@ class UrlTests(SynchronousTestCase):
             ('sqlite://', 'does not name a file'),
             ('sqlite:///:memory:', 'does not name a file'),
         ):
-            error = str(self.assertRaises(ValueError, urls.parse_url, url))
+            error = str(self.assertRaises(ValueError, odb_urls.parse_odb_url, url))
             self.assertIn(part, error)
             self.assertNotIn('sEcReT', error)
 
@@ -335,13 +335,13 @@ class UrlTests(SynchronousTestCase):
             ('mariadb+pymysql://h/db', 'mysql+pymysql'),
             ('sqlite+pysqlite:////x', 'sqlite'),
         ):
-            self.assertEqual(urls.parse_url(written).drivername, used)
+            self.assertEqual(odb_urls.parse_odb_url(written).drivername, used)
 
     def test_a_server_needs_no_directory(self) -> None:
         """The URL of a server is absolute and keeps its password."""
         url = 'postgresql+psycopg://me:p%40ss@host:5432/db?sslmode=require'
-        self.assertEqual(urls.make_absolute(url, '/env/server1'), url)
-        self.assertIsNone(urls.sqlite_path(url))
+        self.assertEqual(odb_urls.make_url_absolute(url, '/env/server1'), url)
+        self.assertIsNone(odb_urls.sqlite_path(url))
 
 
 class EngineTests(SynchronousTestCase):
@@ -350,7 +350,7 @@ class EngineTests(SynchronousTestCase):
         directory = Path(self.mktemp()).absolute() / 'a b%20?c#d é'
         directory.mkdir(parents=True)
         url = f'sqlite:///{str(directory).replace("%", "%25").replace("?", "%3F")}/zatotx.db'
-        path = urls.parse_url(url).database
+        path = odb_urls.parse_odb_url(url).database
         assert path is not None
         create_database_file(path)
         self.assertTrue(Path(path).exists(), path)
@@ -364,7 +364,9 @@ class EngineTests(SynchronousTestCase):
 class ImportTests(SynchronousTestCase):
     def test_a_node_starts_without_alembic(self) -> None:
         """The slow import is only needed by commands."""
-        script = 'import sys, zatotx.odb.config_store, zatotx.odb.maintenance; sys.exit("alembic" in sys.modules)'
+        script = (
+            'import sys, zatotx.odb.config_store, zatotx.odb.offline_operations; sys.exit("alembic" in sys.modules)'
+        )
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
         done = subprocess.run([sys.executable, '-c', script], timeout=60, check=False, env=environment)
         self.assertEqual(done.returncode, 0)

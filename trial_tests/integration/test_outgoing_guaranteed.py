@@ -10,11 +10,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.calling import CID, Asking, WithConnections, crm, stored
-from zatotx.api.guaranteed_delivery import is_rejected
+from zatotx.api.stored_call_delivery import is_rejected
 from zatotx.model.errors import BadRequest, BadStatus, ServiceUnavailable
-from zatotx.model.soap import PeerFault
+from zatotx.model.soap_message import PeerFault
 from zatotx.model.work_message import decode_work
-from zatotx.plugins.http.guaranteed_calls import StoredResponse
+from zatotx.plugins.http.guaranteed_calls import AcceptedResponse
 from zatotx.plugins.http.schema import SoapOutgoing
 from zatotx.testing.memory_work_stream import MemoryWorkStream
 
@@ -47,7 +47,7 @@ class RestTests(_Storing):
         """The body as it would be sent, with its Content-Type and a key for the peer; the service gets a 202."""
         rest = self.rest()
         response = await rest.post(Order(7), {'a': 'b'}, {'X-A': '1'}, timeout=3)
-        self.assertIsInstance(response, StoredResponse)
+        self.assertIsInstance(response, AcceptedResponse)
         self.assertEqual((response.status_code, response.reason), (202, 'Accepted'))
         self.assertEqual((response.ok, response.cid), (True, CID))
         response.raise_for_status()

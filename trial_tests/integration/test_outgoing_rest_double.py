@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from trial_tests.support.calling import Asking, WithConnections, crm, started, stored
 from trial_tests.support.ports import free_port
 from zatotx import BadStatus, NotFound
-from zatotx.plugins.http.rest.facade import CallOptions, RestConnection, RestConnectionZatoApi
-from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
+from zatotx.plugins.http.rest.facade import RestCallOptions, RestConnection, RestConnectionZatoApi
+from zatotx.plugins.http.rest.received_response import RestResponse, StreamedRestResponse
 from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.plugins.http.testing import SIGNATURES
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
@@ -131,7 +131,7 @@ class SameTests(WithConnections):
         self.assertLessEqual(public(connection_results.StreamedResponse) - {'of'}, public(StreamedRestResponse))
         self.assertEqual(set(signature.methods), public(RestConnection) - {'conn', 'treq'})
         self.assertEqual(set(signature.zato_methods), public(RestConnectionZatoApi))
-        self.assertEqual(set(signature.options), set(CallOptions.__annotations__))
+        self.assertEqual(set(signature.options), set(RestCallOptions.__annotations__))
         for method in signature.methods:
             taken = list(inspect.signature(getattr(RestConnection, method)).parameters)[1:]
             own = ['method'] if method == 'call' else []

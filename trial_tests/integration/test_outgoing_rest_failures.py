@@ -245,7 +245,7 @@ class FaultTests(WithConnections):
         """Every failure of the client has a fault, and each of the four kinds a status that people know."""
         for kind in every(CallFailed):
             failed = kind(1.0) if kind is error_mapping.CircuitOpen else kind('something about 10.0.0.1')
-            fault: Any = error_mapping.map_error(failed, TITLE, CID, 10.0)
+            fault: Any = error_mapping.map_client_error(failed, TITLE, CID, 10.0)
             self.assertIn(fault.status, (502, 503, 504), kind)
             self.assertTrue(fault.msg.startswith(TITLE), kind)
             self.assertNotIn('10.0.0.1', fault.msg)

@@ -14,7 +14,7 @@ from trial_tests.support.calling import WithConnections, all_of, stored
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.ports import free_port
 from zatotx.plugins.http.schema.http_outgoing_base import RetrySettings
-from zatotx.schema.secrets import combine
+from zatotx.schema.secrets import combine_dual_secret
 from zatotx.security.basic_auth import BasicAuth
 
 PAGES = {'/customers/1.json': b'{"id": 1, "name": "' + b'n' * 5000 + b'"}',
@@ -52,7 +52,7 @@ class NginxTests(WithConnections):
     async def test_basic_auth(self) -> None:
         """The right password, a wrong one, none."""
         for password, status in (('pass word', 200), ('other', 401), (None, 401)):
-            both = combine('$argon2id$x', f'enc:{(password or "")[::-1]}')
+            both = combine_dual_secret('$argon2id$x', f'enc:{(password or "")[::-1]}')
             security = stored(BasicAuth(name='U', username='crm', password=both), 'basic_auth')
             rest = self.crm(self.nginx.port, security, url_path='/private/in', security='U' if password else None,
                             context={'decrypt': unsealed})  # fmt: skip

@@ -24,7 +24,7 @@ from zatotx.plugins.http.rest.oauth2_tokens import (
 )
 from zatotx.plugins.http.test.upstream_servers import reactor, says, silent
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
 from zatotx.schema.snapshot import Snapshot

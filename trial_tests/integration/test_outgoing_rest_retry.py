@@ -16,8 +16,8 @@ from zatotx import ServiceUnavailable, Timeout
 from zatotx.connectors.call_policies import CircuitBreaking
 from zatotx.interfaces.meters import NullMeter
 from zatotx.plugins.http.client.errors import PeerReset
-from zatotx.plugins.http.rest.call_chain import is_peer_failure, is_server_error
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
+from zatotx.plugins.http.rest.outgoing_sender_chain import is_peer_failure, is_server_error
 from zatotx.plugins.http.schema.http_outgoing_base import RetrySettings
 from zatotx.plugins.http.test.upstream_servers import Peer, Request, Upstream, ends, reactor, says, silent
 from zatotx.rules.resilience.circuit_breaker import OPEN

@@ -12,13 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.calling import Asking, Bodies, WithConnections, all_of, collecting, crm, stored
 from trial_tests.support.digest_peer import DigestPeer
 from zatotx import ServiceUnavailable
-from zatotx.plugins.http.rest.digest_auth import DigestChallenge, DigestSession, strongest_challenge
+from zatotx.plugins.http.rest.digest_authorizer import DigestChallenge, DigestSession, strongest_challenge
 from zatotx.plugins.http.test.upstream_servers import Request, Upstream, reactor, says
-from zatotx.schema.secrets import combine
+from zatotx.schema.secrets import combine_dual_secret
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.security.apikey import ApiKey
 from zatotx.security.basic_auth import BasicAuth
-from zatotx.security.digest_auth import DigestAuth
+from zatotx.security.digest_credentials import DigestAuth
 from zatotx.wire.http.authentication import parse_challenges
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -33,7 +33,9 @@ def unsealed(text: str) -> str:
 def basic(password: str = 'pä:ss', **fields: Any) -> StoredObject:
     """A definition whose password can be opened."""
     sealed = f'enc:{password[::-1]}'
-    return stored(BasicAuth(name='CRM.user', username='užer', password=combine(HASH, sealed), **fields), 'basic_auth')
+    return stored(
+        BasicAuth(name='CRM.user', username='užer', password=combine_dual_secret(HASH, sealed), **fields), 'basic_auth'
+    )
 
 
 class WithIdentity(WithConnections):

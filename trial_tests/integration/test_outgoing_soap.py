@@ -14,7 +14,7 @@ from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, bank, sent, tokens, wss
 from zatotx import BadGateway, BadStatus, Inactive, NotFound, PeerFault, ServiceUnavailable, SoapFault, Timeout
 from zatotx.plugins.http.schema.http_outgoing_base import RetrySettings
-from zatotx.plugins.http.soap.faults import fault_body
+from zatotx.plugins.http.soap.faults import write_fault_envelope
 from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.security.apikey import ApiKey
@@ -47,7 +47,7 @@ class MessageTests(Calling):
         one."""
         soap = self.bank(self.peer)
         declared = f'<?xml version="1.0" encoding="iso-8859-2"?>\n{ASK}'
-        for body in (ASK, declared, ASK.encode(), etree.fromstring(ASK), parser.parse(ASK.encode())):
+        for body in (ASK, declared, ASK.encode(), etree.fromstring(ASK), parser.parse_document(ASK.encode())):
             await soap.post(body)
             message = sent(self.last)
             self.assertEqual((message.version, message.headers), (SOAP_11, ()))
@@ -189,7 +189,7 @@ class AnswerTests(Calling):
         fault = PeerFault(CID, f'{TITLE} answered with a fault (Sender)', code='Sender', string='the text',
                           actor='urn:x', subcodes=['{urn:bank}NoMoney'], detail=[etree.fromstring('<the-detail/>')])
         for version, code in ((SOAP_11, b'Server'), (SOAP_12, b'Receiver')):
-            body = fault_body(version, fault, fault.details, CID)
+            body = write_fault_envelope(version, fault, fault.details, CID)
             self.assertIn(b':' + code + b'<', body)
             self.assertIn(f'{TITLE} answered with a fault (Sender)'.encode(), body)
             for part in (b'the text', b'NoMoney', b'the-detail', b'urn:x'):

@@ -13,7 +13,7 @@ from trial_tests.support.redis import RedisCase
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.client import RedisClient
-from zatotx.redis.pubsub import MAX_MESSAGE_LENGTH, RedisPubSub
+from zatotx.redis.cluster_announcements import MAX_MESSAGE_LENGTH, RedisPubSub
 
 
 class Ear:

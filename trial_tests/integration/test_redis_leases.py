@@ -18,18 +18,18 @@ from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import Conflict, ServiceError, ServiceUnavailable, Timeout
 from zatotx.odb.config_store import open_store
-from zatotx.odb.maintenance import NewCluster, create_odb
+from zatotx.odb.offline_operations import NewCluster, create_odb
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.fencing import FencedWriter
-from zatotx.redis.lease_store import EpochNeeded, EpochSeed, LeaseGranted, LeaseTaken, RedisLeaseBackend
+from zatotx.redis.lease_store import EpochSeed, LeaseGranted, LeaseHeldByOther, NewEpochNeeded, RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore, monotonic_clock
-from zatotx.redis.url import RedisAddress
-from zatotx.rules.resilience.lease import token_base
-from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseStore, memory_leases
-from zatotx.testing.redis_contracts import LeaseContract
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.rules.resilience.lease_claim import lowest_token_of_epoch
+from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseBackend, make_memory_lease_store
+from zatotx.testing.redis_contracts import LeaseStoreContract
 
 
-class RedisLeaseTests(RedisCase, LeaseContract):
+class RedisLeaseTests(RedisCase, LeaseStoreContract):
     """Leases on a real Redis that dies, freezes or is wiped."""
 
     TTL = 3.0
@@ -65,31 +65,31 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.assertFalse(first.is_held)
         second = await self.held()
         self.assertGreater(second.token, first.token)
-        self.assertGreater(second.token, token_base(2))
+        self.assertGreater(second.token, lowest_token_of_epoch(2))
         await second.release()
 
     async def test_an_old_epoch_is_refused(self) -> None:
         """An epoch fetched before Redis was wiped again is rejected, because tokens would decrease."""
         desk = RedisLeaseBackend(ScriptRunner(self.shared), KEYS)
         asked = await desk.take('a', 'slow', 10, None)
-        assert isinstance(asked, EpochNeeded)
+        assert isinstance(asked, NewEpochNeeded)
         await self.shared.execute('FLUSHALL')
         await (await self.held()).release()
         await self.shared.execute('FLUSHALL')
         again = await desk.take('a', 'slow', 10, EpochSeed(asked.ticket, 1))
-        self.assertIsInstance(again, EpochNeeded)
+        self.assertIsInstance(again, NewEpochNeeded)
         self.assertNotEqual(again, asked)
 
     async def test_epochs_of_two(self) -> None:
         """If two nodes fetch epochs at the same time, tokens grow in either order."""
         desk = RedisLeaseBackend(ScriptRunner(self.shared), KEYS)
         first, second = await desk.take('a', 'one', 10, None), await desk.take('b', 'two', 10, None)
-        assert isinstance(first, EpochNeeded) and isinstance(second, EpochNeeded)
+        assert isinstance(first, NewEpochNeeded) and isinstance(second, NewEpochNeeded)
         self.assertEqual(first.ticket, second.ticket)
         late = await desk.take('b', 'two', 10, EpochSeed(second.ticket, 2))
         early = await desk.take('a', 'one', 10, EpochSeed(first.ticket, 1))
         assert isinstance(late, LeaseGranted) and isinstance(early, LeaseGranted)
-        self.assertEqual((late.token, early.token), (token_base(2) + 1, token_base(2) + 2))
+        self.assertEqual((late.token, early.token), (lowest_token_of_epoch(2) + 1, lowest_token_of_epoch(2) + 2))
 
     async def test_a_restored_redis(self) -> None:
         """A Redis restored with older data, as after a failover, issues no token twice."""
@@ -161,7 +161,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.assertTrue(await self.released_without_redis())
 
     async def released_without_redis(self) -> bool:
-        desk = MemoryLeaseStore(reactor, seeded=True)
+        desk = MemoryLeaseBackend(reactor, seeded=True)
         lease = await LeaseStore(reactor, desk, self.epochs).acquire('a', ttl=1)
         desk.release = lambda name, owner: fail(Timeout(None, 'gone'))  # type: ignore[method-assign]
         await lease.release()
@@ -180,21 +180,21 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         await fences.write('other', 1, [('INCR', 'n')])
         self.assertEqual(await self.shared.execute('GET', 'x'), b'\xff eight')
         self.assertEqual(await self.shared.execute('GET', 'n'), '3')
-        big = token_base(2**20)
+        big = lowest_token_of_epoch(2**20)
         await fences.write('big', big + 1, [])
         with self.assertRaisesRegex(Conflict, str(big + 1)):
             await fences.write('big', big, [])
 
 
-class MemoryLeaseTests(LeaseContract, TestCase):
+class MemoryLeaseTests(LeaseStoreContract, TestCase):
     """The fake fulfills the same contract."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.desk = MemoryLeaseStore(self.clock)
+        self.desk = MemoryLeaseBackend(self.clock)
 
     def leases(self) -> LeaseStore:
-        return memory_leases(self.clock, self.desk)
+        return make_memory_lease_store(self.clock, self.desk)
 
     async def later(self, seconds: float) -> None:
         self.clock.pump([seconds / 20] * 20)
@@ -205,7 +205,7 @@ class MemoryLeaseTests(LeaseContract, TestCase):
         return await waiting
 
 
-class _Deaf(MemoryLeaseStore):
+class _Deaf(MemoryLeaseBackend):
     """A lease store whose replies may be lost or late."""
 
     deaf = False
@@ -224,7 +224,7 @@ class ShellTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.desk = _Deaf(self.clock, seeded=True)
-        self.leases = memory_leases(self.clock, self.desk)
+        self.leases = make_memory_lease_store(self.clock, self.desk)
 
     def held(self, ttl: float = 30) -> Any:
         return self.successResultOf(self.leases.acquire('a', ttl=ttl))
@@ -250,7 +250,7 @@ class ShellTests(SynchronousTestCase):
         self.clock.pump([0.1] * 2)
         self.assertFalse(lease.is_held)
         self.assertIn('could not be renewed in time: lost', self.successResultOf(lost))
-        self.assertIsInstance(self.desk.take_now('a', 'other', 1, None), LeaseTaken)
+        self.assertIsInstance(self.desk.take_now('a', 'other', 1, None), LeaseHeldByOther)
         self.clock.advance(0.4)
         self.assertIsInstance(self.desk.take_now('a', 'other', 1, None), LeaseGranted)
 

@@ -13,23 +13,23 @@ from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import nonce_store as room
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
-from zatotx.testing.memory_redis_components import MemoryNonces
-from zatotx.testing.redis_contracts import NonceContract
+from zatotx.testing.memory_redis_components import MemoryNonceStore
+from zatotx.testing.redis_contracts import NonceStoreContract
 
 reactor: Any = _reactor
 
 
-class MemoryNonceTests(NonceContract, TestCase):
+class MemoryNonceTests(NonceStoreContract, TestCase):
     """The fake."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.shared: dict[str, float] = {}
 
-    def nonces(self) -> MemoryNonces:
-        return MemoryNonces(self.clock, self.shared)
+    def nonces(self) -> MemoryNonceStore:
+        return MemoryNonceStore(self.clock, self.shared)
 
     async def later(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -41,7 +41,7 @@ class MemoryNonceTests(NonceContract, TestCase):
         self.failureResultOf(nonces.consume('a', 1.0), ServiceUnavailable)
 
 
-class RedisNonceTests(RedisCase, NonceContract):
+class RedisNonceTests(RedisCase, NonceStoreContract):
     """The real implementation."""
 
     async def setUp(self) -> None:  # type: ignore[override]

@@ -25,17 +25,17 @@ from zatotx.interfaces.redis import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import txredisapi_adapter as pending_commands
 from zatotx.redis.client import RedisClient, ScriptRunner
+from zatotx.redis.cluster_announcements import RedisPubSub
 from zatotx.redis.error_conversion import describe_error, make_reply_error, make_timeout_error
 from zatotx.redis.fencing import FencedWriter
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.reconnecting_connection import ConnectionLog
-from zatotx.redis.server_info import configuration_warnings, parse_info, unsupported_reason
-from zatotx.redis.streams import RedisStream, StreamConsumer
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.server_info import parse_info, server_configuration_warnings, unsupported_server_reason
 from zatotx.redis.txredisapi_adapter import PendingCommands
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.work_queues import RedisStream, StreamConsumer
 from zatotx.testing.memory_redis_components import EpochSequence
 
 
@@ -294,7 +294,9 @@ class NoRedisTests(RedisCase):
         clustered.start()
         client = self.starting(clustered.address)
         await self.until(lambda: 'it runs in cluster mode, where' in client.problem, 'the refusal')
-        self.assertEqual(client.last_info and unsupported_reason(client.last_info)[:24], 'it runs in cluster mode,')
+        self.assertEqual(
+            client.last_info and unsupported_server_reason(client.last_info)[:24], 'it runs in cluster mode,'
+        )
 
 
 class PolicyTests(RedisCase):
@@ -402,20 +404,20 @@ class FactsTests(SynchronousTestCase):
         )))
         self.assertEqual((valkey.product, valkey.version, valkey.redis_version), ('valkey', '8.1.1', (7, 2, 4)))
         self.assertEqual((valkey.run_id, valkey.uptime, valkey.is_append_only), ('ab', 7, True))
-        self.assertEqual([*configuration_warnings(valkey, 'Redis'), unsupported_reason(valkey)], [''])
+        self.assertEqual([*server_configuration_warnings(valkey, 'Redis'), unsupported_server_reason(valkey)], [''])
         self.assertEqual(parse_info('nonsense\nuptime_in_seconds:many\n').uptime, 0)
-        self.assertEqual(list(configuration_warnings(parse_info(''), 'Redis')), [])
+        self.assertEqual(list(server_configuration_warnings(parse_info(''), 'Redis')), [])
 
     def test_warned_of(self) -> None:
         """Each warning is a sentence that names Redis and what to do."""
         bad = parse_info('redis_version:5.0.7\nrole:slave\nmaxmemory_policy:volatile-ttl\naof_last_write_status:err\n')
-        said = list(configuration_warnings(bad, 'Redis at h:1'))
+        said = list(server_configuration_warnings(bad, 'Redis at h:1'))
         meant = ('noeviction', 'has version 5.0.7', 'a replica', 'could not write')
         for sentence, words in zip(said, meant, strict=True):
             self.assertTrue(sentence.startswith('Redis at h:1 '), sentence)
             self.assertIn(words, sentence)
         self.assertIn(
-            'it is a sentinel: write redis+sentinel://', unsupported_reason(parse_info('redis_mode:sentinel'))
+            'it is a sentinel: write redis+sentinel://', unsupported_server_reason(parse_info('redis_mode:sentinel'))
         )
 
 

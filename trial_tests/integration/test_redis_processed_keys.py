@@ -9,42 +9,42 @@ from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.inbound_delivery import IProcessedKeys
-from zatotx.redis import processed_keys
-from zatotx.redis.processed_keys import RedisProcessedKeys
+from zatotx.interfaces.inbound_delivery import IIdempotencyKeyStore
+from zatotx.redis import idempotency_key_store
+from zatotx.redis.idempotency_key_store import RedisIdempotencyKeyStore
 
 
 class RedisProcessedKeysTests(RedisCase):
-    async def keys(self) -> RedisProcessedKeys:
+    async def keys(self) -> RedisIdempotencyKeyStore:
         """Those of one more node."""
         clock: Any = reactor
-        keys = RedisProcessedKeys(clock, await self.scripts(), KEYS)
+        keys = RedisIdempotencyKeyStore(clock, await self.scripts(), KEYS)
         self.addCleanup(keys.stop)
         return keys
 
     async def test_processed_once(self) -> None:
         """A confirmed key is a duplicate on every node until its time is over; a released one is not."""
         one, two = await self.keys(), await self.keys()
-        verifyObject(IProcessedKeys, one)
+        verifyObject(IIdempotencyKeyStore, one)
         self.assertTrue(await one.claim('a'))
-        await one.confirm('a', 0.3)
+        await one.confirm('a', 2.0)
         self.assertFalse(await two.claim('a'))
         self.assertTrue(await two.claim('b'))
         await two.release('b')
         self.assertTrue(await one.claim('b'))
-        await self.later(0.5)
+        await self.later(2.5)
         self.assertTrue(await two.claim('a'))
 
     async def test_deliveries(self) -> None:
         """That a message was given to a service is known on every node until its time is over, and has nothing to do
         with whether it was processed."""
         one, two = await self.keys(), await self.keys()
-        self.assertFalse(await one.note_delivery('a', 0.3))
-        self.assertTrue(await two.note_delivery('a', 0.3))
+        self.assertFalse(await one.note_delivery('a', 2.0))
+        self.assertTrue(await two.note_delivery('a', 2.0))
         self.assertTrue(await two.claim('a'))
         await two.release('a')
         self.assertFalse(await one.note_delivery('b', 60))
-        await self.later(0.5)
+        await self.later(2.5)
         self.assertFalse(await one.note_delivery('a', 60))
 
     async def test_processed_at_the_same_time(self) -> None:
@@ -65,8 +65,8 @@ class RedisProcessedKeysTests(RedisCase):
 
     async def test_process_that_died(self) -> None:
         """The key of a process that died is free soon; that of one that lives is renewed."""
-        self.patch(processed_keys, 'RUNNING_TTL', 0.6)
-        self.patch(processed_keys, 'RENEWAL', 0.2)
+        self.patch(idempotency_key_store, 'RUNNING_TTL', 0.6)
+        self.patch(idempotency_key_store, 'RENEWAL', 0.2)
         dead, alive, other = await self.keys(), await self.keys(), await self.keys()
         self.assertTrue(await dead.claim('dead'))
         self.assertTrue(await alive.claim('alive'))

@@ -14,17 +14,17 @@ from zope.interface import implementer
 
 from trial_tests.support.properties import holds
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.redis import IScriptRunner, Script
+from zatotx.interfaces.redis import IScriptRunner, LuaScript
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.rate_buckets import REPLY_TIMEOUT, RedisRateBuckets
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets, count_admitted
-from zatotx.testing.memory_redis_components import MemoryRates
-from zatotx.testing.redis_contracts import RateContract
+from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, RateBuckets, count_admitted_calls
+from zatotx.testing.memory_redis_components import MemoryRateBuckets
+from zatotx.testing.redis_contracts import RateBucketsContract
 
 reactor: Any = _reactor
-RATES = st.builds(lambda count, seconds, burst: Rate.from_limit(count, seconds, burst),
+RATES = st.builds(lambda count, seconds, burst: GcraRate.from_limit(count, seconds, burst),
                   st.integers(1, 1000), st.integers(1, 3600), st.integers(1, 50))  # fmt: skip
 PAUSES = st.lists(st.integers(0, 3 * SECOND), max_size=60)
 
@@ -32,22 +32,22 @@ PAUSES = st.lists(st.integers(0, 3 * SECOND), max_size=60)
 class RateTests(SynchronousTestCase):
     def test_read(self) -> None:
         """A rate is in whole nanoseconds, rounded to the slower side; one that would take too long is rejected."""
-        self.assertEqual(Rate.from_limit(100, 60, 100), Rate(600_000_000, 60 * SECOND))
-        self.assertEqual(Rate.from_limit(3, 1, 2).interval, 333_333_334)
-        self.assertEqual((Rate.from_limit(3, 1, 2).burst, Rate.from_limit(1, 86_400, 100).burst), (2, 100))
-        self.assertRaises(ValueError, Rate.from_limit, 1, 86_400, 105)
+        self.assertEqual(GcraRate.from_limit(100, 60, 100), GcraRate(600_000_000, 60 * SECOND))
+        self.assertEqual(GcraRate.from_limit(3, 1, 2).interval, 333_333_334)
+        self.assertEqual((GcraRate.from_limit(3, 1, 2).burst, GcraRate.from_limit(1, 86_400, 100).burst), (2, 100))
+        self.assertRaises(ValueError, GcraRate.from_limit, 1, 86_400, 105)
 
     def test_asked(self) -> None:
         """The remaining requests, and the time until the next one."""
-        rate = Rate.from_limit(1, 1, 3)
+        rate = GcraRate.from_limit(1, 1, 3)
         self.assertEqual([rate.remaining(n * SECOND) for n in range(5)], [3, 2, 1, 0, 0])
         self.assertEqual([rate.admits(n * SECOND) for n in range(4)], [True, True, True, False])
         self.assertEqual(rate.wait_time(2 * SECOND), 0)
         self.assertEqual(rate.wait_time(3 * SECOND - 1), SECOND - 1)
-        self.assertEqual(count_admitted((rate, Rate.from_limit(1, 1, 9)), (SECOND, 0), 5), 2)
+        self.assertEqual(count_admitted_calls((rate, GcraRate.from_limit(1, 1, 9)), (SECOND, 0), 5), 2)
 
     @holds(rate=RATES, pauses=PAUSES)
-    def test_never_more_than_burst_and_rate(self, rate: Rate, pauses: list[int]) -> None:
+    def test_never_more_than_burst_and_rate(self, rate: GcraRate, pauses: list[int]) -> None:
         """In any period, at most the burst plus the rate's share is admitted; a request is rejected only if it would
         exceed that in a period that ends now."""
         buckets, now, admitted = RateBuckets(), 5, []
@@ -63,20 +63,20 @@ class RateTests(SynchronousTestCase):
                 self.assertTrue(any(calls > rate.burst + span / rate.interval for calls, span in spans))
 
     @holds(rate=RATES, calls=st.lists(st.integers(1, 9), min_size=1, max_size=20), pauses=PAUSES)
-    def test_many_at_once_are_as_many_one_by_one(self, rate: Rate, calls: list[int], pauses: list[int]) -> None:
+    def test_many_at_once_are_as_many_one_by_one(self, rate: GcraRate, calls: list[int], pauses: list[int]) -> None:
         """Charging several requests at once equals charging them one by one."""
         together, single, now = 0, RateBuckets(), 0
         for count, pause in zip(calls, pauses, strict=False):
             now += pause
             ahead = max(0, together - now)
-            admitted = count_admitted((rate,), (ahead,), count)
+            admitted = count_admitted_calls((rate,), (ahead,), count)
             together = now + ahead + admitted * rate.interval
             one_by_one = [rate.admits(single.charge('a', rate, now)) for _ in range(count)]
             self.assertEqual(one_by_one, [True] * admitted + [False] * (count - admitted))
 
 
 class BucketsTests(SynchronousTestCase):
-    rate = Rate.from_limit(1, 1, 2)
+    rate = GcraRate.from_limit(1, 1, 2)
 
     def test_the_boundary(self) -> None:
         """A request is rejected one nanosecond before its time, and admitted at it."""
@@ -114,7 +114,7 @@ class BucketsTests(SynchronousTestCase):
         self.assertEqual(buckets.charge('b', self.rate, 0), SECOND)
 
 
-class MemoryRatesTests(RateContract, TestCase):
+class MemoryRatesTests(RateBucketsContract, TestCase):
     """The double."""
 
     def setUp(self) -> None:
@@ -122,7 +122,7 @@ class MemoryRatesTests(RateContract, TestCase):
         self.shared: dict[str, int] = {}
 
     def rates(self) -> Any:
-        return MemoryRates(self.clock, self.shared)
+        return MemoryRateBuckets(self.clock, self.shared)
 
     async def later(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -141,7 +141,7 @@ class MemoryRatesTests(RateContract, TestCase):
         self.assertEqual(rates.charged_names, [('a',)])
 
 
-class RedisRatesTests(RedisCase, RateContract):
+class RedisRatesTests(RedisCase, RateBucketsContract):
     """The real one."""
 
     async def setUp(self) -> None:  # type: ignore[override]
@@ -177,12 +177,12 @@ class RedisRatesTests(RedisCase, RateContract):
         self.assertEqual(await self.asked(), before + 1)
         self.assertEqual(sum(charge.admitted for charge in charges), 15)
 
-    SLOWEST = Rate.from_limit(1, 1000, 5000)
+    SLOWEST = GcraRate.from_limit(1, 1000, 5000)
 
     async def test_exact_under_load(self) -> None:
         """With several clients at once, exactly the allowed number of requests is admitted."""
         everybody = [self.of(await self.client()) for _ in range(4)]
-        rate, admitted = Rate.from_limit(1, 3600, 100), 0
+        rate, admitted = GcraRate.from_limit(1, 3600, 100), 0
         for _ in range(10):
             waiting = [rates.charge(('a', 'b'), (rate, self.SLOWEST)) for rates in everybody for _ in range(7)]
             admitted += sum(charge.admitted for charge in await self.got(gatherResults(waiting)))
@@ -253,7 +253,7 @@ class _Silent:
     def __init__(self) -> None:
         self.asked: list[Deferred[Any]] = []
 
-    def run(self, script: Script, keys: Any, args: Any = ()) -> Deferred[Any]:
+    def run(self, script: LuaScript, keys: Any, args: Any = ()) -> Deferred[Any]:
         answer: Deferred[Any] = Deferred()
         self.asked.append(answer)
         return answer
@@ -267,7 +267,7 @@ class PatienceTests(SynchronousTestCase):
         self.rates = RedisRateBuckets(self.clock, self.scripts, KEYS)
 
     def charge(self) -> Any:
-        return self.rates.charge(('a',), (Rate.from_limit(1, 60, 5),))
+        return self.rates.charge(('a',), (GcraRate.from_limit(1, 60, 5),))
 
     def test_an_answer_in_time(self) -> None:
         """A reply in time leaves no timer."""

@@ -10,13 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.redis import IPipelinedCommands, IScriptRunner, RedisError, Script
+from zatotx.interfaces.redis import IPipelinedCommands, IScriptRunner, LuaScript, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.leases import poll
+from zatotx.redis.leases import poll_until_result
 
-ADD = Script('add', "return redis.call('INCRBY', KEYS[1], ARGV[1])")
-WRONG = Script('wrong', "return redis.call('INCR', KEYS[1], 'too', 'many')")
+ADD = LuaScript('add', "return redis.call('INCRBY', KEYS[1], ARGV[1])")
+WRONG = LuaScript('wrong', "return redis.call('INCR', KEYS[1], 'too', 'many')")
 
 
 class ScriptTests(RedisCase):
@@ -107,7 +107,7 @@ class PollTests(SynchronousTestCase):
             self.looks.append(self.clock.seconds())
             return succeed(found() if found else None)
 
-        return Deferred.fromCoroutine(poll(self.clock, look, timeout=within, random=lambda: 0.5))
+        return Deferred.fromCoroutine(poll_until_result(self.clock, look, timeout=within, random=lambda: 0.5))
 
     def test_until_found(self) -> None:
         """The delays grow; at most four polls per second on average, until there is a result."""
@@ -136,7 +136,7 @@ class PollTests(SynchronousTestCase):
             async def look(clock: Clock = clock, seen: list[float] = seen) -> None:
                 seen.append(clock.seconds())
 
-            Deferred.fromCoroutine(poll(clock, look, timeout=1, random=lambda number=number: number))  # type: ignore[misc]
+            Deferred.fromCoroutine(poll_until_result(clock, look, timeout=1, random=lambda number=number: number))  # type: ignore[misc]
             clock.pump([0.001] * 500)
             looks.append(seen)
         self.assertEqual(set(looks[0][1:]) & set(looks[1][1:]), set())

@@ -15,9 +15,9 @@ from trial_tests.support.reactor import reactor
 from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
 from zatotx.model.errors import ServiceError, ServiceUnavailable
 from zatotx.redis.client import RedisClient
-from zatotx.redis.pubsub import RedisPubSub
+from zatotx.redis.cluster_announcements import RedisPubSub
+from zatotx.redis.redis_url import RedisAddress, parse_redis_url
 from zatotx.redis.sync_probe import probe_redis
-from zatotx.redis.url import RedisAddress, parse_address
 
 
 class SentinelTests(TestCase):
@@ -32,7 +32,7 @@ class SentinelTests(TestCase):
         data, sentinel = quote(PASSWORD), quote(password)
         hosts = hosts or f'127.0.0.1:{self.watched.port}'
         url = f'redis+sentinel://:{data}@{hosts}/{master}/0?sentinel_password={sentinel}'
-        return parse_address(url, Path('/env'))
+        return parse_redis_url(url, Path('/env'))
 
     def starting(self, address: RedisAddress) -> RedisClient:
         client = RedisClient(reactor, address, timeout=10)
@@ -152,13 +152,13 @@ class SentinelUrlTests(TestCase):
     def test_read(self) -> None:
         """Sentinels with and without ports, the master, a database, users of both, and TLS are parsed."""
         url = 'redis+sentinel://app:p%40ss@a,b:7,[::1]:8/my%20master/3?sentinel_username=s'
-        address = parse_address(url, Path('/e'))
+        address = parse_redis_url(url, Path('/e'))
         known = address.sentinels
         assert known is not None
         self.assertEqual(known.hosts, (('a', 26379), ('b', 7), ('::1', 8)))
         self.assertEqual((known.master, known.username, address.db, address.password), ('my master', 's', 3, 'p@ss'))
         self.assertEqual(str(address), "Redis master 'my master' of a:26379,b:7,[::1]:8, db 3")
         self.assertEqual(str(address.at_server('h', 1)), 'Redis at h:1, db 3')
-        secure = parse_address('rediss+sentinel://a/m?ca=x.pem', Path('/e'))
+        secure = parse_redis_url('rediss+sentinel://a/m?ca=x.pem', Path('/e'))
         self.assertEqual(secure.sentinel_address('a', 1).tls, secure.tls)
-        self.assertNotIn('secret', repr(parse_address('redis+sentinel://a/m?sentinel_password=secret', Path('/e'))))
+        self.assertNotIn('secret', repr(parse_redis_url('redis+sentinel://a/m?sentinel_password=secret', Path('/e'))))

@@ -11,18 +11,18 @@ from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.admin_sessions import MAX_AGE
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.session_store import RedisSessionStore
-from zatotx.testing.memory_redis_components import MemorySessions
-from zatotx.testing.redis_contracts import SessionContract
+from zatotx.testing.memory_redis_components import MemorySessionStore
+from zatotx.testing.redis_contracts import SessionStoreContract
 
 
-class MemorySessionTests(SessionContract, TestCase):
+class MemorySessionTests(SessionStoreContract, TestCase):
     """The double."""
 
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def session_store(self) -> MemorySessions:
-        return MemorySessions(self.clock, self.SHORT)
+    def session_store(self) -> MemorySessionStore:
+        return MemorySessionStore(self.clock, self.SHORT)
 
     async def later(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -34,7 +34,7 @@ class MemorySessionTests(SessionContract, TestCase):
         self.failureResultOf(sessions.use('1:a'), ServiceUnavailable)
 
 
-class RedisSessionTests(RedisCase, SessionContract):
+class RedisSessionTests(RedisCase, SessionStoreContract):
     """The real implementation."""
 
     async def setUp(self) -> None:  # type: ignore[override]

@@ -13,8 +13,8 @@ from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.work_queues import CONSUMER_GROUP, RedisStream, StreamConsumer
 from zatotx.testing.memory_redis_components import MemoryConsumer, MemoryStream
 from zatotx.testing.redis_contracts import StreamContract
 

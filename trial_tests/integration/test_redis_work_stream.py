@@ -11,7 +11,7 @@ from zatotx.interfaces.work_stream import IWorkStream
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 from zatotx.testing.memory_work_stream import MemoryWorkConsumer, MemoryWorkStream
-from zatotx.testing.work_contract import WorkStreamContract, work
+from zatotx.testing.work_stream_contract import WorkStreamContract, make_numbered_work_message
 
 
 class RedisWorkStreamTests(RedisCase, WorkStreamContract):
@@ -36,7 +36,17 @@ class RedisWorkStreamTests(RedisCase, WorkStreamContract):
     async def test_restart_keeps_the_work(self) -> None:
         """After kill -9 of Redis everything is there: waiting, running, delayed and ordered messages."""
         consumer = await self.consumer('1.a')
-        await self.got(self._work.add([work(1), work(2), work(3), work(4, order_key='k'), work(5, order_key='k')]))
+        await self.got(
+            self._work.add(
+                [
+                    make_numbered_work_message(1),
+                    make_numbered_work_message(2),
+                    make_numbered_work_message(3),
+                    make_numbered_work_message(4, order_key='k'),
+                    make_numbered_work_message(5, order_key='k'),
+                ]
+            )
+        )
         one, two = await self.got(consumer.take(2, 0))
         await self.got(consumer.retry(one, one.message, 0))
         await self.restarted(self.shared)
@@ -51,19 +61,19 @@ class RedisWorkStreamTests(RedisCase, WorkStreamContract):
         """After a loss of all data, messages that run are retried and their follow-ups stored; new ones are
         delivered, as the group is created again at the beginning of the stream."""
         consumer = await self.consumer('1.a')
-        await self.got(self._work.add([work(1), work(2)]))
+        await self.got(self._work.add([make_numbered_work_message(1), make_numbered_work_message(2)]))
         one, two = await self.got(consumer.take(5, 0))
         await self.shared.execute('FLUSHALL')
-        await self.got(self._work.add([work(3)]))
+        await self.got(self._work.add([make_numbered_work_message(3)]))
         await self.got(consumer.retry(one, one.message, 0))
-        await self.got(consumer.finish(two, [work(4)]))
+        await self.got(consumer.finish(two, [make_numbered_work_message(4)]))
         await self.got(consumer.release_due())
         self.assertEqual(await self.numbers(consumer), [3, 4, 1])
 
     async def test_nothing_is_left(self) -> None:
         """Settled messages leave no key behind but the stream itself, which is empty."""
         consumer = await self.consumer('1.a')
-        await self.got(self._work.add([work(number, order_key='k') for number in range(3)]))
+        await self.got(self._work.add([make_numbered_work_message(number, order_key='k') for number in range(3)]))
         for _ in range(3):
             (delivery,) = await self.got(consumer.take(5, 0))
             await self.got(consumer.retry(delivery, delivery.message, 0))

@@ -9,19 +9,19 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.odb import ME, OdbCase, edit, on_every_database, per_engine, user
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.scheduler import ILeaderStore, ITickStore
+from zatotx.interfaces.scheduler import ILeaderStore, ITickWriter
 from zatotx.model.job_run import FAILED, JobRun
 from zatotx.model.work_message import decode_work
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.run_history import RedisRunHistory
-from zatotx.redis.tick_store import RedisTickStore
+from zatotx.redis.job_run_history import RedisRunHistory
+from zatotx.redis.tick_writer import RedisTickWriter
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.schema.snapshot import Actor, Snapshot
-from zatotx.testing.memory_scheduler_stores import MemoryLeaderStore, MemoryTickStore
-from zatotx.testing.scheduler_store_contract import LeaderStoreContract, TickStoreContract
+from zatotx.testing.memory_scheduler_stores import MemoryLeaderStore, MemoryTickWriter
+from zatotx.testing.scheduler_store_contract import LeaderStoreContract, TickWriterContract
 
 
-class RedisTickStoreTests(RedisCase, TickStoreContract):
+class RedisTickStoreTests(RedisCase, TickWriterContract):
     """On a real Redis."""
 
     async def setUp(self) -> None:  # type: ignore[override]
@@ -29,10 +29,10 @@ class RedisTickStoreTests(RedisCase, TickStoreContract):
         self.shared = await self.client()
         scripts = ScriptRunner(self.shared)
         self._work = RedisWorkStream(self.shared, scripts, KEYS)
-        self._store = RedisTickStore(self.shared, scripts, KEYS, self._work)
+        self._store = RedisTickWriter(self.shared, scripts, KEYS, self._work)
 
-    def tick_store(self) -> ITickStore:
-        store: ITickStore = self._store
+    def tick_store(self) -> ITickWriter:
+        store: ITickWriter = self._store
         return store
 
     async def payloads(self) -> list[Any]:
@@ -44,14 +44,14 @@ class RedisTickStoreTests(RedisCase, TickStoreContract):
         await self.shared.execute('FLUSHALL')
 
 
-class MemoryTickStoreTests(TickStoreContract, TestCase):
+class MemoryTickStoreTests(TickWriterContract, TestCase):
     """In memory."""
 
     def setUp(self) -> None:
-        self._store = MemoryTickStore()
+        self._store = MemoryTickWriter()
 
-    def tick_store(self) -> ITickStore:
-        store: ITickStore = self._store
+    def tick_store(self) -> ITickWriter:
+        store: ITickWriter = self._store
         return store
 
     async def payloads(self) -> list[Any]:

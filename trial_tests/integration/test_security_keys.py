@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import InternalTestCase
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Principal
 from zatotx.pipeline.security import secret_comparison as guesses_room

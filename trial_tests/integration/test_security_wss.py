@@ -15,16 +15,16 @@ from zeep.wsse.username import UsernameToken as ZeepToken
 from trial_tests.support.internals import InternalTestCase
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.model.soap import SoapMessage
+from zatotx.model.soap_message import SoapMessage
 from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, UnacceptableWssToken, check_token
+from zatotx.rules.security.wss_validation import MAX_CLOCK_SKEW, NonceCheck, WssTokenRejected, validate_security_header
 from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.wss import WSS, Wss, WssAuthenticator, WssDependencies, wss_requirements
 from zatotx.testing.fake_authenticator import authenticate
-from zatotx.testing.memory_redis_components import MemoryNonces
+from zatotx.testing.memory_redis_components import MemoryNonceStore
 from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS, SoapVersion
@@ -79,7 +79,9 @@ def envelope(*headers: str, version: SoapVersion = SOAP_11, body: bytes = BODY) 
 
 
 def security(*headers: str, version: SoapVersion = SOAP_11) -> SecurityHeader | None:
-    return read_security_header(soap.read_envelope(parser.parse(envelope(*headers, version=version))).headers, version)
+    return read_security_header(
+        soap.read_envelope(parser.parse_document(envelope(*headers, version=version))).headers, version
+    )
 
 
 def tokens(*headers: str, version: SoapVersion = SOAP_11) -> tuple[UsernameToken, ...]:
@@ -145,7 +147,7 @@ class ReadTests(SynchronousTestCase):
         """A token anywhere else is data: deeper in the header, in another header, in the body."""
         inner = header(token())
         self.assertIsNone(security(f'<x xmlns="urn:x">{inner}</x>'))
-        root = parser.parse(envelope(body=inner.encode()))
+        root = parser.parse_document(envelope(body=inner.encode()))
         self.assertIsNone(read_security_header(soap.read_envelope(root).headers, SOAP_11))
         self.malformed(header(f'<x xmlns="urn:x">{token()}</x>'))
         self.malformed(header(header(token())))
@@ -200,7 +202,7 @@ class WriteTests(SynchronousTestCase):
         for version in (SOAP_11, SOAP_12):
             for digest in (False, True):
                 made = UsernameToken('b<a>&"nk', 's]]>e', digest, NONCE, at(), NOW.timestamp())
-                root = parser.parse(envelope(write_security_header(made, version).decode(), version=version))
+                root = parser.parse_document(envelope(write_security_header(made, version).decode(), version=version))
                 parts = soap.read_envelope(root)
                 found = read_security_header(parts.headers, version)
                 assert found is not None
@@ -225,11 +227,11 @@ class JudgeTests(SynchronousTestCase):
         values = {'name': 'w', 'username': 'bank', 'password': 'sesame', 'password_type': 'digest', **fields}
         found = security(header(*children))
         assert found is not None
-        return check_token(found, wss_requirements(Wss(**values)), self.now)
+        return validate_security_header(found, wss_requirements(Wss(**values)), self.now)
 
-    def refused(self, *children: str, **fields: Any) -> UnacceptableWssToken:
-        error = self.assertRaises(UnacceptableWssToken, self.judge, *children, **fields)
-        assert isinstance(error, UnacceptableWssToken)
+    def refused(self, *children: str, **fields: Any) -> WssTokenRejected:
+        error = self.assertRaises(WssTokenRejected, self.judge, *children, **fields)
+        assert isinstance(error, WssTokenRejected)
         return error
 
     def test_both_types(self) -> None:
@@ -322,10 +324,10 @@ class CheckTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW.timestamp())
         used: dict[str, float] = {}
-        self.nonces = [MemoryNonces(self.clock, used) for _ in range(2)]
+        self.nonces = [MemoryNonceStore(self.clock, used) for _ in range(2)]
         self.guards = [self.guard(nonces) for nonces in self.nonces]
 
-    def guard(self, nonces: MemoryNonces) -> AuthenticationPolicy:
+    def guard(self, nonces: MemoryNonceStore) -> AuthenticationPolicy:
         means = WssDependencies(SecretComparison(self.clock), nonces, self.clock.seconds)
         guard = AuthenticationPolicy({'wss': lambda stored: WssAuthenticator(means, stored)})
         values = [Wss(name=name, username=user, password='sesame', password_type=kind, roles=[name])
@@ -340,7 +342,7 @@ class CheckTests(SynchronousTestCase):
                 version: SoapVersion = SOAP_11) -> Message:
         inbound = make_message(channel=ChannelSpec(name='c', kind='http-soap', service='s', data_format='soap',
                                               security=security, groups=groups))
-        inbound.parsed = parser.parse(envelope(*headers, version=version))
+        inbound.parsed = parser.parse_document(envelope(*headers, version=version))
         parts = soap.read_envelope(inbound.parsed)
         inbound.soap = SoapMessage(parts.version.number, '', parts.headers, (), parts.body)
         return inbound
@@ -436,8 +438,8 @@ class CheckTests(SynchronousTestCase):
     def test_an_envelope_on_a_channel_of_xml(self) -> None:
         """Is read likewise; what is no envelope has no token."""
         for root, expected in (
-            (parser.parse(envelope(header(token()))), True),
-            (parser.parse(BODY), False),
+            (parser.parse_document(envelope(header(token()))), True),
+            (parser.parse_document(BODY), False),
             (None, False),
         ):
             inbound = make_message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security='w'))

@@ -20,7 +20,7 @@ from zatotx.security.xpath import XPATH, XPath, XPathAuthenticator
 from zatotx.testing.fake_authenticator import authenticate
 from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.xpath import Malformed, TextPath
+from zatotx.wire.xml.xpath import Malformed, XPathTextExpression
 
 BODY = b'<r><u>user</u><p>sesame</p></r>'
 FIELDS: dict[str, Any] = {'name': 'x', 'username': 'user', 'username_expr': '//u', 'password_expr': '//p',
@@ -28,8 +28,9 @@ FIELDS: dict[str, Any] = {'name': 'x', 'username': 'user', 'username_expr': '//u
 
 
 class PathTests(SynchronousTestCase):
-    ROOT = parser.parse(b'<r xmlns:d="urn:d"><u>user</u><a b="of b">of a</a><two/><two/><e/><deep><u2>x</u2></deep>'
-                     b'<d:n>of n</d:n></r>')  # fmt: skip
+    ROOT = parser.parse_document(
+        b'<r xmlns:d="urn:d"><u>user</u><a b="of b">of a</a><two/><two/><e/><deep><u2>x</u2></deep><d:n>of n</d:n></r>'
+    )
 
     def test_one_text(self) -> None:
         """Of an element, an attribute, a text, or what a function makes of them."""
@@ -38,17 +39,17 @@ class PathTests(SynchronousTestCase):
             ('concat(//u, "!")', 'user!'), ('string(//nothing)', ''), ('//e', ''), ('//*[local-name()="n"]', 'of n'),
             ('//x:n', 'of n'),
         ):
-            self.assertEqual(TextPath(expression, {'x': 'urn:d'}).find(self.ROOT), expected, expression)
+            self.assertEqual(XPathTextExpression(expression, {'x': 'urn:d'}).find(self.ROOT), expected, expression)
 
     def test_none_and_several(self) -> None:
         """Are nothing; nor is an element that has more in it."""
         for expression in ('//nothing', '//two', '//u | //a', '//deep', '/'):
-            self.assertIsNone(TextPath(expression).find(self.ROOT), expression)
+            self.assertIsNone(XPathTextExpression(expression).find(self.ROOT), expression)
 
     def test_elements_that_somebody_holds(self) -> None:
         """Are no others: headers of SOAP are held, as objects of lxml.objectify, before anybody is let in."""
         held = self.ROOT.getchildren()
-        self.assertEqual([TextPath(expression).find(self.ROOT) for expression in ('//u', '//two', '//deep')],
+        self.assertEqual([XPathTextExpression(expression).find(self.ROOT) for expression in ('//u', '//two', '//deep')],
                          ['user', None, None])
         self.assertEqual(held[0].text, 'user')
 
@@ -57,9 +58,9 @@ class PathTests(SynchronousTestCase):
         and no file is ever opened. A document's own prefixes mean nothing."""
         for expression in ('//u[', '', 'count(//u)', 'true()', '//u = "x"', '$x', 'document("/etc/passwd")',
                            're:test(//u, "a")', '//d:n', 'exslt:node-set(//u)', '//u'.ljust(20, '/')):
-            self.assertRaises(Malformed, TextPath, expression)
+            self.assertRaises(Malformed, XPathTextExpression, expression)
         for expression in ('//wsse:Username', '//soap:Body//u', '//soap12:Body'):
-            TextPath(expression)
+            XPathTextExpression(expression)
 
 
 class CheckTests(SynchronousTestCase):
@@ -89,7 +90,7 @@ class CheckTests(SynchronousTestCase):
         inbound: Message = make_message(body or b'', channel=ChannelSpec(
             name='c', kind='http-soap', service='s', data_format='xml', security=security, groups=groups))
         if body is not None:
-            inbound.parsed = parser.parse(body)
+            inbound.parsed = parser.parse_document(body)
         return Deferred.fromCoroutine(authenticate(self.guard, inbound))
 
     def test_admitted(self) -> None:

@@ -25,8 +25,8 @@ from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
 from zatotx.redis.reconnecting_connection import ConnectionLog
-from zatotx.redis.service_redis import ServiceRedis, make_service_redis
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.service_redis import NodeServiceRedis, make_service_redis
 from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 from zatotx.rules.redis.command_table import SCRIPTS, known_commands
 from zatotx.testing.cache_contract import CacheStoreContract
@@ -37,7 +37,7 @@ from zatotx.testing.service_redis_contract import ServiceRedisContract
 CLUSTER_KEYS = (KEYS.key('lease', 'scheduler'), KEYS.key('stream', 'work'), 'zatotx:other:lease:a')
 
 
-def started_service_redis(case: TestCase, address: RedisAddress, *, timeout: float = 5.0) -> ServiceRedis:
+def started_service_redis(case: TestCase, address: RedisAddress, *, timeout: float = 5.0) -> NodeServiceRedis:
     """One that connects, or tries to, and is stopped at the end of the test."""
     client = RedisClient(reactor, address, timeout=timeout)
     leases = LeaseStore(reactor, RedisLeaseBackend(ScriptRunner(client), KEYS), EpochSequence())
@@ -61,7 +61,7 @@ class ServiceRedisTests(RedisCase, ServiceRedisContract):
     def say(self, *words: object) -> Any:
         return spoken(self.server.path, *words)
 
-    def service_redis(self) -> ServiceRedis:
+    def service_redis(self) -> NodeServiceRedis:
         return self.made
 
     async def test_key_positions(self) -> None:
@@ -207,7 +207,7 @@ class NotAdministratorTests(RedisCase):
 class FaultTests(RedisCase):
     """A Redis that freezes, loses its data, is demoted, is full."""
 
-    async def connected(self, timeout: float) -> ServiceRedis:
+    async def connected(self, timeout: float) -> NodeServiceRedis:
         made = started_service_redis(self, self.server.address, timeout=timeout)
         await self.got(made.client.wait_connected())
         return made
@@ -363,7 +363,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from trial_tests.integration.test_service_redis import started_service_redis
 from zatotx.model.errors import Conflict
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
 
 async def main(reactor):
     made = started_service_redis(TestCase(), RedisAddress(path=sys.argv[1]))

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.processes.workers.shared_rate_buckets import BUCKETS_PER_LOT, LOTS, SharedBuckets, create_buckets_file
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
+from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, RateBuckets
 
 CHARGES = '''
 import sys
@@ -58,7 +58,7 @@ class SharedCase(SynchronousTestCase):
 
 
 class SharedTests(SharedCase):
-    rate = Rate.from_limit(1, 60, 3)
+    rate = GcraRate.from_limit(1, 60, 3)
 
     def test_two_workers_have_one_count(self) -> None:
         """Whoever takes a call, it counts for both; so does one that is given back."""
@@ -87,11 +87,11 @@ class SharedTests(SharedCase):
     def test_a_full_table(self) -> None:
         """There is always a place: the bucket that is full again soonest makes way. Memory stays what it is."""
         buckets, size = self.worker(), (self.work / 'rates').stat().st_size
-        buckets.charge('long', Rate.from_limit(1, 86_400, 3), 0)
+        buckets.charge('long', GcraRate.from_limit(1, 86_400, 3), 0)
         for number in range(LOTS * BUCKETS_PER_LOT * 2):
-            buckets.charge(f'name {number}', Rate.from_limit(1, 1, 1), number * 1000)
+            buckets.charge(f'name {number}', GcraRate.from_limit(1, 1, 1), number * 1000)
         self.assertEqual((self.work / 'rates').stat().st_size, size)
-        self.assertEqual(buckets.charge('long', Rate.from_limit(1, 86_400, 3), 0), 86_400 * SECOND)
+        self.assertEqual(buckets.charge('long', GcraRate.from_limit(1, 86_400, 3), 0), 86_400 * SECOND)
 
     def test_a_new_parent_begins_anew(self) -> None:
         """Clocks that count from the start of the machine are not remembered; workers of the old one keep theirs."""
@@ -125,7 +125,7 @@ class ProcessTests(SharedCase):
         self.assertEqual(frozen.stdout.readline(), 'held\n')
         os.kill(frozen.pid, signal.SIGSTOP)
         self.addCleanup(os.kill, frozen.pid, signal.SIGCONT)
-        buckets, rate = self.worker(), Rate.from_limit(1, 60, 3)
+        buckets, rate = self.worker(), GcraRate.from_limit(1, 60, 3)
         fd = os.open(self.work / 'rates', os.O_RDWR)
         self.addCleanup(os.close, fd)
         self.assertRaises(OSError, fcntl.lockf, fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)

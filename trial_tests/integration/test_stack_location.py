@@ -9,7 +9,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.metrics.stack_location import locate_frame
-from zatotx.model.garbage_collection import GcDisabled
+from zatotx.model.gc_disabled import GcDisabled
 
 # A service is looked at again and again. Before each look at variables the collector is brought to the brink, so that
 # it begins within the next allocations, and then it lets the service's thread go on.

@@ -19,13 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.reactor import as_reactor
-from zatotx.connectors.kind_registry import FoundKind, find_kinds
+from zatotx.connectors.kind_registry import InstalledKind, find_kinds
 from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.tap import component_service, server
 from zatotx.tap import component_service as root
-from zatotx.tap.build_connections import decrypt_urls, load_decrypted_settings, make_outgoings
+from zatotx.tap.build_connections import decrypt_urls, load_decrypted_settings, make_connection_namespaces
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """
@@ -270,10 +270,11 @@ class ExitTests(SynchronousTestCase):
     def test_sentences(self) -> None:
         """The message of an operating system error contains its reason and its file."""
         self.assertEqual(
-            component_service.format_error(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
+            component_service.user_error_message(PermissionError(13, 'Permission denied', '/x')),
+            'Permission denied: /x',
         )
-        self.assertEqual(component_service.format_error(OSError(5, 'I/O error')), 'I/O error')
-        self.assertEqual(component_service.format_error(ValueError()), 'ValueError')
+        self.assertEqual(component_service.user_error_message(OSError(5, 'I/O error')), 'I/O error')
+        self.assertEqual(component_service.user_error_message(ValueError()), 'ValueError')
 
 
 class DecryptSettingsTests(SynchronousTestCase):
@@ -312,6 +313,8 @@ class DisabledKindTests(SynchronousTestCase):
     def test_ping(self) -> None:
         """The ping of a connection whose kind is disabled says what to install."""
         (found,) = [each for each in find_kinds() if each.kind.name == 'ibm_mq']
-        outgoing = make_outgoings([], [FoundKind(kind=found.kind, missing_reason='IBM MQ needs pymqi: install it')])
+        outgoing = make_connection_namespaces(
+            [], [InstalledKind(kind=found.kind, missing_reason='IBM MQ needs pymqi: install it')]
+        )
         error = self.failureResultOf(outgoing.ping('outgoing_ibm_mq', 'Orders'), ServiceUnavailable).value
         self.assertEqual(str(error), 'Orders cannot be used: IBM MQ needs pymqi: install it')

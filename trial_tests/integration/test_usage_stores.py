@@ -7,9 +7,9 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.statistics import IUsageStore
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.usage_store import RECORDS_KEPT, RedisUsageStore
-from zatotx.rules.statistics.periods import MINUTE, RETENTION
-from zatotx.testing.memory_usage import MemoryUsageStore
+from zatotx.redis.service_usage_store import RECORDS_KEPT, RedisUsageStore
+from zatotx.rules.statistics.calendar_periods import MINUTE, RETENTION
+from zatotx.testing.memory_usage_store import MemoryUsageStore
 from zatotx.testing.usage_contract import ONE, UsageStoreContract
 
 

@@ -22,8 +22,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.gil_monitor import GilMonitor, is_waiting_for_gil
+from zatotx.metrics.reactor_watchdog import (
+    GcPauseMonitor,
+    ReportedStall,
+    StallReporter,
+    Watchdog,
+    stall_message,
+    stall_shares_by_service,
+)
 from zatotx.metrics.stack_location import StackLocation, locate_frame, make_deployed_name
-from zatotx.metrics.watchdog import GcPauseMonitor, ReportedStall, StallReporter, Watchdog, stack_shares, stall_message
 from zatotx.node.health_findings import find_reactor_stalls
 
 SERVICES = """\
@@ -121,7 +128,7 @@ from pathlib import Path
 from time import monotonic
 from twisted.internet import reactor
 from zatotx.metrics.stack_location import make_deployed_name
-from zatotx.metrics.watchdog import Watchdog
+from zatotx.metrics.reactor_watchdog import Watchdog
 
 work, wanted, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 sys.path.insert(0, str(work / ('a' * 64)))
@@ -408,7 +415,7 @@ class ShareTests(SynchronousTestCase):
             }
         )
         self.assertEqual(
-            stack_shares(seen),
+            stall_shares_by_service(seen),
             [
                 (StackLocation('a', 'a.py:1'), 0.25),
                 (StackLocation('b', 'b.py:6'), 0.5),

@@ -20,24 +20,24 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from trial_tests.support.reactor import as_reactor, reactor
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.snapshot import MetricSample
-from zatotx.node.log_files import LiveLogLevels, LogFiles
+from zatotx.node.logging_setup import LiveLogLevels, LogFiles
 from zatotx.node.settings import Log
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers import shared_counters as boards
 from zatotx.processes.workers import worker_group as peers
 from zatotx.processes.workers.control_pipe import ControlPipe, read_worker_spec
-from zatotx.processes.workers.metrics_store import FOLDER, MetricsStore, combine_samples, reset_metrics
+from zatotx.processes.workers.metrics_store import FOLDER, MetricsStore, reset_metrics, select_samples_to_sum
 from zatotx.processes.workers.shared_counters import SharedCounters, create_counters_file
 from zatotx.processes.workers.singleton_task import RETRY_INTERVAL, SingletonTask
 from zatotx.processes.workers.worker_group import WorkerGroup, WorkerIpc, socket_name
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.resilience.process_supervision import INTERVAL
-from zatotx.testing.memory_node import MemoryBus
+from zatotx.testing.memory_node import MemoryPubSub
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
 lock.acquire()
 print('held', flush=True)
@@ -310,7 +310,7 @@ class MetricsStoreTests(SynchronousTestCase):
 
     def requests(self, answers: list[tuple[int, int, MetricSample]]) -> float:
         """Return the total of the other workers."""
-        samples = combine_samples(MetricsStore(self.work, 0).load_stored(), answers)
+        samples = select_samples_to_sum(MetricsStore(self.work, 0).load_stored(), answers)
         found = [sample.get('zatotx_node_refused', [[[], 0]])[0][1] for sample in samples]
         return float(sum(found))
 
@@ -336,7 +336,7 @@ class MetricsStoreTests(SynchronousTestCase):
         before = MetricsStore(self.work, 0).load_stored()
         process.kill()
         process.wait()
-        self.assertEqual(combine_samples(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
+        self.assertEqual(select_samples_to_sum(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
         self.assertEqual(self.requests([]), 10)
 
     def test_our_own(self) -> None:
@@ -392,7 +392,7 @@ class WorkerGroupTests(TestCase):
         directory.mkdir()
         book = LogFiles(directory, Clock(), Log())
         self.addCleanup(book.stop)
-        return LiveLogLevels(book, MemoryBus())
+        return LiveLogLevels(book, MemoryPubSub())
 
     async def test_levels_without_redis(self) -> None:
         """A log level that is set in one worker is set in the others without Redis."""

@@ -30,8 +30,9 @@ from bench import (
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
 from bench.openloop import OpenLoop
-from trial_tests.support import blocking_operations
-from trial_tests.support.blocking_operations import Pings, Stalls
+from trial_tests.support import pings
+from trial_tests.support.blocking_operations import Stalls
+from trial_tests.support.pings import Pings
 
 
 def result(rate: float) -> Result:
@@ -144,6 +145,13 @@ class BlockingTests(SynchronousTestCase):
                          [[True, True], [False, True], [True, False]])  # fmt: skip
         self.assertIn('| a | blocks | 1.00 ms | 5.10 ms | <= 50 ms |', blocking.table([fine, slow]))
 
+    def test_calls_of_a_frozen_peer_have_their_bar(self) -> None:
+        """A call that ends more than 10 % after its timeout misses its bar."""
+        fine = blocking.Measured(title='a', zato='blocks', idle=1, busy=5, stall=50, bar=5, slowest=5.5)
+        late = msgspec.structs.replace(fine, slowest=5.6)
+        self.assertEqual([[row.met for row in one.rows()] for one in (fine, late)],
+                         [[True, True, True], [True, True, False]])  # fmt: skip
+
     def test_the_longest_stall_is_a_new_one(self) -> None:
         """Stalls before the measurement do not count."""
         before = Stalls({0.05: 7, 0.1: 7, 5.0: 8, float('inf'): 8})
@@ -159,11 +167,11 @@ class BlockingTests(SynchronousTestCase):
 
             server = Thread(target=close)
             server.start()
-            self.patch(blocking_operations, 'PATIENCE', 0.2)
-            with Pings(closing.getsockname()[1], 100) as pings:
+            self.patch(pings, 'PATIENCE', 0.2)
+            with Pings(closing.getsockname()[1], 100) as asked:
                 server.join()
-        self.assertTrue(pings.times)
-        self.assertEqual(set(pings.times), {200.0})
+        self.assertTrue(asked.times)
+        self.assertEqual(set(asked.times), {200.0})
 
 
 class HostileTests(SynchronousTestCase):
@@ -243,7 +251,9 @@ class InstructionTests(SynchronousTestCase):
         committed = instructions.read_committed()
         self.assertEqual(list(committed.instructions), [*in_memory.requests(), *lb_in_memory.SUBJECTS])
         marks: list[None] = []
-        in_memory.serve(in_memory.Broker(), 1, lambda: marks.append(None))
+        broker = in_memory.Broker()
+        self.addCleanup(broker.close)
+        in_memory.serve(broker, 1, lambda: marks.append(None))
         lb_in_memory.serve(1, lambda: marks.append(None))
         self.assertEqual(len(marks), 2 * len(committed.instructions))
 

@@ -5,22 +5,56 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from threading import Condition
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.side_by_side import (
+    MEMORY,
+    MOST,
+    Load,
     Result,
+    available_memory,
     durations_file,
     modules_of,
     portions_of,
+    run_all,
+    running_processes,
     shared_environment,
     slowest,
 )
 
-GOOD = 'trial_tests.unit.rules.test_retry'
+GOOD = 'trial_tests.unit.rules.test_outgoing_retry'
 SOURCE_TREE = 'trial_tests.packaging.test_source_tree'
 BAD = f'{SOURCE_TREE}.NoSuchTests'
 BROKEN = 'trial_tests.no_such_module'
+
+
+class FixedLoad(Load):
+    """A machine that always has room, or never."""
+
+    def __init__(self, room: bool) -> None:
+        super().__init__(2, lambda: 0, lambda: 0)
+        self._room = room
+
+    def has_room(self) -> bool:
+        return self._room
+
+
+class Tasks:
+    """Each waits until as many run as are expected at a time."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected, self._now, self.most = expected, 0, 0
+        self._changed = Condition()
+
+    def run(self) -> None:
+        with self._changed:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self.most >= self._expected, 60)
+            self._now -= 1
 
 
 class RunnerTests(SynchronousTestCase):
@@ -46,7 +80,7 @@ class RunnerTests(SynchronousTestCase):
         for portion in found:
             self.assertEqual(len({shared_environment(module) for module in portion}), 1, portion)
         self.assertEqual(portions_of(['no.such', 'a.b.C'], {}), [['no.such', 'a.b.C']])
-        self.assertEqual(portions_of(['a.short', 'a.b', 'a.slow'], {'a.short': 1.0, 'a.slow': 19.5}),
+        self.assertEqual(portions_of(['a.short', 'a.b', 'a.slow'], {'a.short': 1.0, 'a.slow': 39.5}),
                          [['a.slow'], ['a.short', 'a.b']])
 
     def test_durations(self) -> None:
@@ -58,6 +92,36 @@ class RunnerTests(SynchronousTestCase):
         self.assertEqual(found, {'a.b': 1.75, 'a.c': 0.125})
         self.assertEqual(slowest(found).split(), ['The', 'slowest', 'modules:', '1.8', 's', 'a.b', '0.1', 's', 'a.c'])
         self.assertEqual(durations_file(found).splitlines()[1:], ['"a.b" = 2'])
+
+    def test_load(self) -> None:
+        """There is room when processors were idle for some seconds and there is memory; something that has just started
+        is waited for."""
+        found = {'running': 1, 'memory': MEMORY}
+        load = Load(2, lambda: found['running'], lambda: found['memory'])
+
+        def room() -> list[bool]:
+            said = []
+            for _ in range(16):
+                said.append(load.has_room())
+                load.look()
+            return [*said, load.has_room()]
+
+        self.assertEqual(room(), [False] * 16 + [True])
+        load.forget()
+        self.assertEqual(room(), [False] * 16 + [True])
+        found['memory'] = MEMORY - 1
+        self.assertFalse(load.has_room())
+        found.update(running=2, memory=MEMORY)
+        self.assertFalse(room()[-1])
+        self.assertGreaterEqual(running_processes(), 0)
+        self.assertGreater(available_memory(), 0)
+
+    def test_more_portions_on_an_idle_machine(self) -> None:
+        """As many as there are jobs run on a busy machine; an idle one gets more, up to a limit; all of them end."""
+        for room, expected in ((False, 2), (True, 2 * MOST)):
+            tasks, most = Tasks(expected), 2 * MOST + 1
+            self.assertEqual(run_all([tasks.run] * most, 2, FixedLoad(room)), [None] * most)
+            self.assertEqual(tasks.most, expected)
 
     def test_a_good_run(self) -> None:
         """Ends with 0 and says how many tests there were."""

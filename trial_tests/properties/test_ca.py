@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.authority_directory import parse_issued_file
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES, template_of
 from zatotx.ca.certificate_index import REASONS, IndexEntry, InvalidIndexError, format_index, parse_index
+from zatotx.ca.certificate_names import CertificateSubject, make_alternative_names, make_distinguished_name
 from zatotx.ca.errors import AuthorityError
-from zatotx.ca.store import parse_issued_file
-from zatotx.ca.subject import Subject, make_alternative_names, make_name
 
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(
     lambda time: time.replace(microsecond=0)
@@ -57,13 +57,13 @@ class NameTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(os, 'fsync', lambda _: None)  # there is no power failure here
-        self.authority = CertificateAuthority.create(Path(self.mktemp()).absolute(), Subject('CA'))
+        self.authority = CertificateAuthority.create(Path(self.mktemp()).absolute(), CertificateSubject('CA'))
 
     @holds(fields=st.lists(st.text(max_size=70), min_size=6, max_size=6))
     def test_subjects(self, fields: list[str]) -> None:
         """A subject that is accepted has the texts that were given."""
         try:
-            name = make_name(Subject(*fields))
+            name = make_distinguished_name(CertificateSubject(*fields))
         except AuthorityError as error:
             self.assertNotIn('\n', str(error))
             return
@@ -75,13 +75,13 @@ class NameTests(SynchronousTestCase):
         """A certificate that is issued is in the index under its file's name, can be read, and has all hosts."""
         count = len(self.authority.entries())
         try:
-            issued = self.authority.issue(PROFILES['server'], f'c{count}', Subject(name), hosts=hosts)
+            issued = self.authority.issue(PROFILES['server'], f'c{count}', CertificateSubject(name), hosts=hosts)
         except AuthorityError as error:
             self.assertNotIn('\n', str(error))
             self.assertEqual(len(self.authority.entries()), count)
             return
         template = template_of(load_pem_x509_certificate(issued.certificate.read_bytes()))
-        self.assertEqual(template.subject, make_name(Subject(name)))
+        self.assertEqual(template.subject, make_distinguished_name(CertificateSubject(name)))
         self.assertEqual(template.alternative_names, make_alternative_names(hosts or PROFILES['server'].hosts))
         entry = self.authority.entries()[-1]
         self.assertEqual((entry.name, entry.path, entry.is_current), (f'c{count}', issued.certificate, True))

@@ -16,15 +16,18 @@ from trial_tests.support.properties import holds
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, sign
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Principal
-from zatotx.rules.security.mtls import UnacceptableCertificate, parse_chain
+from zatotx.rules.security.client_certificate_validation import (
+    ClientCertificateRejected,
+    parse_client_certificate_chain,
+)
 from zatotx.schema.snapshot import StoredObject
 from zatotx.security.jwt import Jwt
-from zatotx.security.jwt.authenticator import JwtAuthenticator, SingleKey
+from zatotx.security.jwt.authenticator import JwtAuthenticator, SharedKeySource
 from zatotx.security.mtls import Mtls
 from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.pipeline_doubles import make_message
-from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_name
-from zatotx.wire.jose import key_from_secret, parse_key_set
+from zatotx.wire.certificates import is_same_name, parse_certificate_name, parse_name
+from zatotx.wire.jwk_and_jws import key_from_secret, parse_key_set
 from zatotx.wire.malformed import Malformed
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
@@ -61,7 +64,7 @@ def damaged(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
 class TokenTests(SynchronousTestCase):
     def check(self, credentials: bytes) -> Principal | None:
         """Returns the principal, None if the token is rejected. Other exceptions fail the test."""
-        check = JwtAuthenticator(TOKENS, lambda changed: SingleKey(key_from_secret(SECRET)), lambda: NOW)
+        check = JwtAuthenticator(TOKENS, lambda changed: SharedKeySource(key_from_secret(SECRET)), lambda: NOW)
         try:
             found = check.check(make_message(headers={b'authorization': credentials}))
         except Unauthorized:
@@ -123,7 +126,7 @@ class CertificateTests(SynchronousTestCase):
         version_3 = b'\xa0\x03\x02\x01\x02'
         self.assertIn(version_3, PARTNER.der)
         der = PARTNER.der.replace(version_3, b'\xa0\x03\x02\x01\x01', 1)
-        error = self.assertRaises(UnacceptableCertificate, parse_chain, [der])
+        error = self.assertRaises(ClientCertificateRejected, parse_client_certificate_chain, [der])
         self.assertIn('cannot be read', str(error))
 
     @holds(values=st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=20),
@@ -151,7 +154,7 @@ class CertificateTests(SynchronousTestCase):
         for subject in ('CN=a\\,b\\+c\\"d\\\\e\\<f\\>g\\;h', 'CN=\\#x,O=\\ y\\ ', 'CN=é,OU=a,OU=b',
                         'UID=1+CN=2,DC=x,DC=y'):  # fmt: skip
             name = BANK.issue(subject).certificate.subject
-            self.assertTrue(is_same_name(parse_name(name.rfc4514_string()), from_certificate_name(name)), subject)
+            self.assertTrue(is_same_name(parse_name(name.rfc4514_string()), parse_certificate_name(name)), subject)
 
 
 def _escaped(value: str) -> str:

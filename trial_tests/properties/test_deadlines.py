@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 INTERVAL = 0.05  # seconds
 SECONDS = st.floats(0.001, 1000)

@@ -18,14 +18,14 @@ from trial_tests.support.properties import holds
 from trial_tests.support.reactor import as_reactor
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.leases import LeaseStore
-from zatotx.rules.election import RIVAL_SILENCE
+from zatotx.rules.leader_election import RIVAL_SILENCE
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.scheduler_job import INTERVAL_BASED, SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing.memory_node import MemoryBus
-from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseStore
-from zatotx.testing.memory_scheduler_stores import MemoryLeaderStore, MemoryTickStore
+from zatotx.testing.memory_node import MemoryPubSub
+from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseBackend
+from zatotx.testing.memory_scheduler_stores import MemoryLeaderStore, MemoryTickWriter
 
 START = 1_800_000_000.0  # unix time at which a model begins
 STEP = 0.05
@@ -40,11 +40,11 @@ class _Redis:
     """One Redis: leases, ticks, a clock."""
 
     world: _World
-    leases: MemoryLeaseStore = field(init=False)
-    ticks: MemoryTickStore = field(factory=MemoryTickStore)
+    leases: MemoryLeaseBackend = field(init=False)
+    ticks: MemoryTickWriter = field(factory=MemoryTickWriter)
 
     def __attrs_post_init__(self) -> None:
-        self.leases = MemoryLeaseStore(self.world.time)
+        self.leases = MemoryLeaseBackend(self.world.time)
 
     def lose_data(self) -> None:
         self.leases.lose_data()
@@ -78,7 +78,7 @@ class _Node:
         history: Any = _History()
         self.scheduler = Scheduler(
             clock=as_reactor(self.clock), now=lambda: world.now() + self.offset, monotonic=world.time.seconds,
-            cluster='c', node=self.name, has_service=lambda name: True, bus=MemoryBus(), history=history,
+            cluster='c', node=self.name, has_service=lambda name: True, bus=MemoryPubSub(), history=history,
             leases=LeaseStore(as_reactor(self.clock), _Reached(self, lambda: self.redis.leases), world.epochs,
                               now=world.time.seconds),
             leaders=leaders, ticks=ticks,

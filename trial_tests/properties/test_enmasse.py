@@ -17,7 +17,7 @@ from zatotx.cli.enmasse_file import parse_yaml
 from zatotx.cli.errors import CommandError
 from zatotx.plugins.http.schema import OBJECT_TYPES as HTTP
 from zatotx.rules.enmasse.import_plan import export_document, plan_import, substitute_references
-from zatotx.rules.enmasse.references import ReferenceResolver, escape_references, has_reference
+from zatotx.rules.enmasse.reference_resolution import ReferenceResolver, escape_references, has_reference
 from zatotx.schema.meta import field_names
 from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject

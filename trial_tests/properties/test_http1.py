@@ -11,7 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.corpora import http1_cases, with_host
 from trial_tests.support.parsed import one_by_one, outcome
 from trial_tests.support.properties import holds
-from zatotx.wire.http1.request_parser import EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import (
+    EndOfBody,
+    HttpMessageRejected,
+    HttpParserLimits,
+    RequestHead,
+    RequestParser,
+)
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 DIGITS = st.text('0123456789abcdefABCDEF', min_size=2, max_size=2)
@@ -92,7 +98,7 @@ class RequestTests(SynchronousTestCase):
 
     def left(self, sent: list[bytes]) -> tuple[int, bool]:
         """Returns the number of unread bytes, and whether the parser is between messages."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         for piece in sent:
             parser.feed(piece)
             while parser.next() is not None:
@@ -130,7 +136,7 @@ class DamageTests(SynchronousTestCase):
     def accounted(self, sent: list[bytes]) -> None:
         """Checks that bodies are not longer than the input, unread data is buffered, and a rejected parser stays
         rejected without events."""
-        parser, came, fed = RequestParser(ParserLimits()), 0, 0
+        parser, came, fed = RequestParser(HttpParserLimits()), 0, 0
         try:
             for piece in sent:
                 parser.feed(piece)
@@ -138,9 +144,9 @@ class DamageTests(SynchronousTestCase):
                 while (event := parser.next()) is not None:
                     came += len(event) if not isinstance(event, RequestHead | EndOfBody) else 0
                 self.assertLessEqual(came + parser.pending_bytes, fed)
-        except MessageRejected as refused:
+        except HttpMessageRejected as refused:
             for _ in range(2):
-                again = self.assertRaises(MessageRejected, parser.next)
+                again = self.assertRaises(HttpMessageRejected, parser.next)
                 self.assertEqual((again.status, again.is_framing_error), (refused.status, refused.is_framing_error))
 
     @holds(data=st.binary(max_size=200), cuts=CUTS)

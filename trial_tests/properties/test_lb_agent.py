@@ -10,7 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.balancer_control import CONFIG
 from trial_tests.support.properties import holds
-from zatotx.lb.agent.config_edits import EditError, add_server, remove_server, rename_server, replace_config
+from zatotx.lb.agent.config_edits import (
+    ConfigEditError,
+    add_server_to_config,
+    remove_server_from_config,
+    rename_server_in_config,
+    replace_config,
+)
 
 NAMES = st.text(st.sampled_from('ab1-_. "é\\\n#[]='), min_size=1, max_size=5) | st.sampled_from(('server1', 'server2'))
 VALUES = st.recursive(
@@ -55,8 +61,8 @@ class EditTests(SynchronousTestCase):
         """An added server is there, once; nothing else changes."""
         before = tomllib.loads(source)
         try:
-            edited = add_server(source, 'plain', name, {'host': 'h', 'port': 9})
-        except EditError as error:
+            edited = add_server_to_config(source, 'plain', name, {'host': 'h', 'port': 9})
+        except ConfigEditError as error:
             self.assertTrue(error.is_conflict)
             self.assertIn(name, servers(source))
             return
@@ -69,8 +75,8 @@ class EditTests(SynchronousTestCase):
         """A removed server is gone; nothing else changes."""
         before = tomllib.loads(source)
         try:
-            edited = remove_server(source, 'plain', name)
-        except EditError:
+            edited = remove_server_from_config(source, 'plain', name)
+        except ConfigEditError:
             self.assertNotIn(name, servers(source))
             return
         del before['backends']['plain']['servers'][name]
@@ -83,8 +89,8 @@ class EditTests(SynchronousTestCase):
     def test_renamed(self, source: str, old: str, new: str) -> None:
         """A renamed server has its values under another name; its comments stay."""
         try:
-            edited = rename_server(source, 'plain', old, new)
-        except EditError as error:
+            edited = rename_server_in_config(source, 'plain', old, new)
+        except ConfigEditError as error:
             self.assertTrue(new in servers(source) if error.is_conflict else old not in servers(source))
             return
         expected = {new if name == old else name: values for name, values in servers(source).items()}

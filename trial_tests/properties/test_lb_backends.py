@@ -12,10 +12,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.interfaces.load_balancer import BalancingKey, IServerSlot, NoServerAvailableError, Outcome
-from zatotx.lb.backends.backend import RunningBackend
+from zatotx.interfaces.load_balancer import BalancingKey, IServerSlot, NoServerAvailableError, ServerUseOutcome
+from zatotx.lb.backends.running_backend import RunningBackend
 from zatotx.lb.config.model import Backend, Ejection, Server, ServerTimeouts, StickyCookie
-from zatotx.rules.balancing.health import ServerHealth
+from zatotx.rules.balancing.server_health import ServerHealth
 
 ALGORITHMS = ('round_robin', 'least_connections', 'power_of_two', 'consistent_hash')
 EVENTS = (*['acquire'] * 6, *['release'] * 3, 'acquire_now', 'leave', 'down', 'up', 'drain', 'ready', 'time',
@@ -63,7 +63,7 @@ class BackendModel:
 
     def release(self, number: int) -> None:
         if self.held:
-            outcomes = list(Outcome)
+            outcomes = list(ServerUseOutcome)
             self.held.pop(number % len(self.held)).release(outcomes[number % len(outcomes)])
 
     def leave(self, number: int) -> None:
@@ -113,8 +113,8 @@ class BackendModel:
         self.backend.stop()
         self.test.assertEqual(self.waiting, [])
         for slot in self.held:
-            slot.release(Outcome.RESPONDED)
-            slot.release(Outcome.RESET)
+            slot.release(ServerUseOutcome.RESPONDED)
+            slot.release(ServerUseOutcome.RESET)
         self.test.assertEqual([server.in_flight for server in self.backend.servers.values()],
                               [0] * len(self.backend.servers))
         self.test.assertEqual(self.clock.getDelayedCalls(), [])

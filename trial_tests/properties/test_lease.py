@@ -19,16 +19,16 @@ from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.lease_store import EpochSeed
 from zatotx.redis.leases import LeaseStore, RedisLease
-from zatotx.rules.resilience.lease import (
+from zatotx.rules.resilience.lease_claim import (
     LeaseClaim,
-    accepts_token,
     claim_after_grant,
     claim_after_rejection,
+    is_token_accepted,
+    lease_ttl_error,
+    lowest_token_of_epoch,
     next_renewal,
-    token_base,
-    ttl_error,
 )
-from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseStore
+from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseBackend
 
 TTL = 3.0
 _PATIENCE = 1.0  # seconds until a question counts as lost
@@ -64,18 +64,18 @@ class ClaimTests(SynchronousTestCase):
 
     def test_tokens(self) -> None:
         """All tokens of an epoch exceed those of earlier ones; a resource accepts tokens that are not lower."""
-        self.assertGreater(token_base(2), token_base(1) + 2**32 - 1)
-        self.assertLess(token_base(2**20) + 2**32, 2**53)
-        self.assertEqual([accepts_token(5, token) for token in (4, 5, 6)], [False, True, True])
-        self.assertEqual([token_base(epoch) for epoch in (1, 2)], [2**32, 2**33])
-        self.assertEqual([accepts_token(0, token) for token in (0, 1)], [False, True])
-        self.assertFalse(accepts_token(-1, 1))
+        self.assertGreater(lowest_token_of_epoch(2), lowest_token_of_epoch(1) + 2**32 - 1)
+        self.assertLess(lowest_token_of_epoch(2**20) + 2**32, 2**53)
+        self.assertEqual([is_token_accepted(5, token) for token in (4, 5, 6)], [False, True, True])
+        self.assertEqual([lowest_token_of_epoch(epoch) for epoch in (1, 2)], [2**32, 2**33])
+        self.assertEqual([is_token_accepted(0, token) for token in (0, 1)], [False, True])
+        self.assertFalse(is_token_accepted(-1, 1))
 
     def test_ttls(self) -> None:
         """Too short and too long ttls are rejected with a sentence."""
-        self.assertEqual([ttl_error(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
-        self.assertEqual(ttl_error(0.199), 'The ttl of a lease is 0.2 to 86,400 seconds, not 0.199')
-        self.assertIn('not 86400.1', ttl_error(86_400.1))
+        self.assertEqual([lease_ttl_error(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
+        self.assertEqual(lease_ttl_error(0.199), 'The ttl of a lease is 0.2 to 86,400 seconds, not 0.199')
+        self.assertIn('not 86400.1', lease_ttl_error(86_400.1))
 
 
 class _Net:
@@ -164,11 +164,11 @@ class _World:
     refused: int = 0
     everybody: list[_Holder] = field(factory=list)  # kept, so that no two have one id
     both: list[float] = field(factory=list)  # when two believed
-    desk: MemoryLeaseStore = field(init=False)
+    desk: MemoryLeaseBackend = field(init=False)
     holders: list[_Holder] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.desk = MemoryLeaseStore(self)
+        self.desk = MemoryLeaseBackend(self)
         self.holders = [self._holder() for _ in range(2)]
 
     def seconds(self) -> float:
@@ -182,7 +182,7 @@ class _World:
         return self.everybody[-1]
 
     def written(self, holder: _Holder, token: int) -> None:
-        if accepts_token(self.highest, token):
+        if is_token_accepted(self.highest, token):
             self.highest = token
             self.writes.append((self.time.seconds(), id(holder), token))
         else:
@@ -279,7 +279,9 @@ class ModelTests(SynchronousTestCase):
 
     def test_the_model_bites(self) -> None:
         """The model detects a holder that relies on its lease slightly too long."""
-        self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['MAX_CLOCK_DRIFT']), 'MAX_CLOCK_DRIFT', -0.5)
+        self.patch(
+            __import__('zatotx.rules.resilience.lease_claim', fromlist=['MAX_CLOCK_DRIFT']), 'MAX_CLOCK_DRIFT', -0.5
+        )
         world = self.play([('run', 1.0), ('lose', 0, 'questions'), ('lose', 1, ''), ('run', 5.0), ('lose', 0, ''),
                            ('lose', 1, 'questions'), ('run', 5.0)])
         self.assertTrue(world.both)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
-from zatotx.rules.resilience.retry import RetryBudget, parse_retry_after
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget, parse_retry_after
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query
 from zatotx.wire.http.authentication import parse_challenges, parse_parameters, quote_string
 
@@ -56,7 +56,7 @@ class RetryProperties(SynchronousTestCase):
     @holds(steps=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20), st.floats(0, 8)), max_size=30))
     def test_never_over_the_share(self, steps: list[tuple[int, int, float]]) -> None:
         """In any ten seconds there are at most a fifth of the calls of twice that time as retries, or ten."""
-        budget, now = RetryBudget(), 0.0
+        budget, now = CallRetryBudget(), 0.0
         calls, retries = list[float](), list[float]()
         for called, wanted, later in steps:
             now += later

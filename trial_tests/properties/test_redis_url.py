@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.model.errors import StartError
-from zatotx.redis.url import parse_address, resolve_paths
+from zatotx.redis.redis_url import parse_redis_url, resolve_url_paths
 
 HERE = Path('/env/server1')
 SCHEMES = ('redis', 'rediss', 'unix', 'redis+sentinel', 'rediss+sentinel', 'http', '')
@@ -23,12 +23,12 @@ class UrlTests(SynchronousTestCase):
         """A parsed URL can be displayed in one line, and making its paths absolute does not change it."""
         url = f'{scheme}://{rest}'
         try:
-            address = parse_address(url, HERE)
+            address = parse_redis_url(url, HERE)
         except StartError as error:
             self.assertNotIn('\n', str(error))
             return
         self.assertNotIn('\n', str(address))
-        self.assertEqual(parse_address(resolve_paths(url, HERE), Path('/')), address)
+        self.assertEqual(parse_redis_url(resolve_url_paths(url, HERE), Path('/')), address)
 
     @holds(scheme=st.sampled_from(SCHEMES), before=HARMLESS, sign=st.sampled_from('/@:[],#'), after=HARMLESS)
     def test_never_the_password(self, scheme: str, before: str, sign: str, after: str) -> None:
@@ -36,7 +36,7 @@ class UrlTests(SynchronousTestCase):
         for secret in (f'HUNTER{sign}TWO', 'HUNTERTWO'):
             url = f'{scheme}://{before}:{secret}@{after}/m'
             try:
-                shown = repr(parse_address(url, HERE))
+                shown = repr(parse_redis_url(url, HERE))
             except StartError as error:
                 shown = str(error)
             if scheme != 'unix':  # there is no user in it: what looks like one is a part of the path

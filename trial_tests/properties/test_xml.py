@@ -20,8 +20,8 @@ from zatotx.model.message import ChannelSpec, Message
 from zatotx.service.io.declaration_reader import read_io_declaration
 from zatotx.service.io.input_sources import InputSources
 from zatotx.service.io.xml_codec import build_response_element, read_element_values
-from zatotx.wire.xml.parser import Malformed, parse
-from zatotx.wire.xml.writer import is_name, write_document
+from zatotx.wire.xml.parser import Malformed, parse_document
+from zatotx.wire.xml.writer import is_xml_name, write_document
 
 LEGAL = st.characters(exclude_categories=['Cs', 'Cc'], exclude_characters='\ufffe\uffff', include_characters='\t\n\r')
 TEXT = st.text(LEGAL, max_size=8)
@@ -135,7 +135,7 @@ class RoundTripTests(SynchronousTestCase):
         """A model with all kinds of fields round-trips."""
         io = read_io_declaration(type('Declared', (), {'input': Order, 'output': Order}))
         written = build_response_element(io.output.write(order), io, INBOUND).data  # type: ignore[union-attr]
-        sources = InputSources(read_element_values(parse(written), io), {}, None)
+        sources = InputSources(read_element_values(parse_document(written), io), {}, None)
         sources.body_is_text = True
         self.assertEqual(io.input.read(sources), order)  # type: ignore[union-attr]
 
@@ -143,7 +143,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_lists_of_models(self, lists: list[Line]) -> None:
         """Lists of models round-trip, also at the root."""
         io = read_io_declaration(type('Declared', (), {'input': list[Line], 'output': list[Line]}))
-        read = read_element_values(parse(build_response_element(lists, io, INBOUND).data), io)
+        read = read_element_values(parse_document(build_response_element(lists, io, INBOUND).data), io)
         self.assertEqual(msgspec.convert(read, list[Line], strict=False), lists)
 
     @holds(record=ELEMENTS)
@@ -151,7 +151,7 @@ class RoundTripTests(SynchronousTestCase):
         """SimpleIO elements round-trip."""
         io = elements_io()
         written = build_response_element(io.output.write(record), io, INBOUND).data
-        sources = InputSources(read_element_values(parse(written), io), {}, None)
+        sources = InputSources(read_element_values(parse_document(written), io), {}, None)
         sources.body_is_text = True
         self.assertEqual(io.input.read(sources), record)
 
@@ -159,7 +159,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_texts(self, text: str, name: str) -> None:
         """Texts round-trip through our parser and another one."""
         data = write_document(name, {name: text}).data
-        self.assertEqual(parse(data).getchildren()[0].text or '', text)
+        self.assertEqual(parse_document(data).getchildren()[0].text or '', text)
         self.assertEqual(Other.fromstring(data)[0].text or '', text)
 
     @holds(text=ANY_TEXT, name=ANY_TEXT)
@@ -168,9 +168,9 @@ class RoundTripTests(SynchronousTestCase):
         try:
             data = write_document('a', {name: text}).data
         except ValueError:
-            self.assertFalse(is_name(name) and HOLDABLE.fullmatch(text))
+            self.assertFalse(is_xml_name(name) and HOLDABLE.fullmatch(text))
         else:
-            self.assertEqual(parse(data).getchildren()[0].text or '', text)
+            self.assertEqual(parse_document(data).getchildren()[0].text or '', text)
             if name.isascii():  # the other one knows names of the fourth edition only
                 self.assertEqual(Other.fromstring(data)[0].text or '', text)
 
@@ -179,7 +179,7 @@ class DocumentTests(SynchronousTestCase):
     def check(self, data: bytes) -> None:
         """Checks that a document gives the same tree as another parser, or raises Malformed with one line."""
         try:
-            root = parse(data)
+            root = parse_document(data)
         except Malformed as error:
             self.assertEqual(len(str(error).splitlines()), 1)
             return

@@ -15,10 +15,10 @@ from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
 from zatotx.plugins.http.client.agent_adapter import Agent
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.errors import NoSuchHost
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, HttpClient, make_client
-from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.rules.http.proxy_selection import DIRECT, ProxySelector
 from zatotx.wire.http.host_names import is_address
 from zatotx.wire.http1.request_writer import RESERVED_FIELDS

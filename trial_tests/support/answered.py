@@ -9,8 +9,8 @@ import msgspec
 from zatotx.wire.http1.response_parser import (
     RESPONSE_LIMITS,
     EndOfBody,
-    MessageRejected,
-    ParserLimits,
+    HttpMessageRejected,
+    HttpParserLimits,
     ResponseHead,
     ResponseParser,
 )
@@ -35,7 +35,7 @@ class Reading(msgspec.Struct, frozen=True):
 def reading(
     pieces: Iterable[bytes],
     methods: Sequence[str] = ('GET',),
-    limits: ParserLimits = RESPONSE_LIMITS,
+    limits: HttpParserLimits = RESPONSE_LIMITS,
     *,
     eof: bool = True,
 ) -> Reading:
@@ -55,7 +55,7 @@ def reading(
                     parser.expect_response(waiting.pop(0))
         if eof and (end := parser.feed_eof()) is not None:
             events.append(end)
-    except MessageRejected as refused:
+    except HttpMessageRejected as refused:
         status, reason = refused.status, refused.reason
     return _reading(events, status, reason)
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.load_balancer import IBalancerControl, ServerState, ServerStatus
+from zatotx.interfaces.load_balancer import IBalancerControl, RenamedServer, ServerState, ServerStatus
 
 CONFIG = """\
 # The load balancer of the tests.
@@ -69,7 +69,7 @@ class FakeBalancerControl:
             for backend, name, server in _servers(document) for key in ('host', 'port') if key not in server
         ]  # fmt: skip
 
-    def apply(self, source: str) -> Deferred[list[str]]:
+    def apply(self, source: str, renamed: RenamedServer | None = None) -> Deferred[list[str]]:
         self.apply_calls += 1
         mistakes = self.validate(source)
         if mistakes:
@@ -78,6 +78,11 @@ class FakeBalancerControl:
 
         def apply(_: object) -> list[str]:
             self.source = source
+            if renamed is not None:
+                states = {key: state for key, state in self.states.items() if key != (renamed.backend, renamed.new)}
+                if (state := states.pop((renamed.backend, renamed.old), None)) is not None:
+                    states[renamed.backend, renamed.new] = state
+                self.states = states
             self.applied.append(source)
             return []
 
@@ -170,6 +175,19 @@ class BalancerControlContract(TestCase):
         for state, expected in (('drain', 'DRAIN'), ('maint', 'MAINT'), ('ready', 'UP')):
             await self.control.set_state('plain', 'server1', state)
             self.assertEqual((self.state('server1'), self.state('server2')), (expected, 'UP'))
+
+    async def test_rename(self) -> None:
+        """A server that was put into maintenance stays so under its new name, and another server that gets the former
+        name does not inherit it."""
+        await self.control.set_state('plain', 'server1', 'maint')
+        source = self.control.config_source()
+        renamed = source.replace('servers.server1]', 'servers.primary]')
+        self.assertNotEqual(renamed, source)
+        self.assertEqual(await self.control.apply(renamed, RenamedServer('plain', 'server1', 'primary')), [])
+        self.assertEqual((self.state('primary'), self.state('server2')), ('MAINT', 'UP'))
+        again = renamed + '\n[backends.plain.servers.server1]\nhost = "127.0.0.1"\nport = 1\nstate = "drain"\n'
+        self.assertEqual(await self.control.apply(again), [])
+        self.assertEqual((self.state('primary'), self.state('server1')), ('MAINT', 'DRAIN'))
 
     async def test_unknown_server(self) -> None:
         """The state of a server that is not there cannot be set."""

@@ -10,33 +10,31 @@ from __future__ import annotations
 import base64
 import json
 import os
-import selectors
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from ftplib import FTP
-from itertools import cycle
 from pathlib import Path
 from textwrap import indent
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
+import zmq
 from attrs import field, frozen
 
 from trial_tests.support import mqi_loopback, rabbitmq
 from trial_tests.support.daemon import Daemon
 from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
+from trial_tests.support.pings import PATIENCE
 from trial_tests.support.ports import free_port
 from trial_tests.support.postgresql import PostgreSQL
 from trial_tests.support.rawhttp import ask
-from trial_tests.support.zmq_replier import ZmqReplier
+from trial_tests.support.zmq_replier import ZmqReplier, ZmqSink
 
-PATIENCE = 60.0  # seconds until a client gives up: the machine may be busy
-_PING_CLIENTS = 20  # connections that ask for /zato/ping in turns
+CHANNEL_KINDS = ('amqp', 'ibm_mq', 'zmq')  # whose channels the server runs
 _ENVELOPE = ('<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><fine xmlns="urn:x"/></s:Body>'
              '</s:Envelope>')  # fmt: skip
 _LOCATIONS = f"location /soap {{ default_type text/xml; return 200 '{_ENVELOPE}'; }}"
@@ -86,6 +84,21 @@ class Thread(Service):
         self.response.payload = {{'error': ''}}
 
 
+class Push(Service):
+    """ Sends until its peer, which does not read, takes no more. """
+    name = 'blocking.push'
+
+    async def handle(self):
+        while True:
+            began = time.monotonic()
+            try:
+                await self.out.zmq['blocking.full'].send(bytes(65_536))
+            except Timeout as error:
+                self.response.payload = {{'error': 'Timeout', 'message': str(error),
+                                         'seconds': time.monotonic() - began}}
+                return
+
+
 class Asynchronous(Service):
     name = 'blocking.async'
 
@@ -115,7 +128,10 @@ class Stall(Service):
         self.response.payload = {{'error': ''}}
 '''
 _JOB = 'blocking.job'
-_PLAIN = ('upload', 'sql', 'thread', 'async', 'rows', 'stall')
+_PLAIN = ('upload', 'sql', 'thread', 'async', 'rows', 'stall', 'push')
+_IN = 'blocking.in'  # queue of the AMQP channel
+_NODES = ['server1']  # that the channels run on: an environment may have a connector, too
+_MQ_IN, _MQ_CONSUMERS = 'BLOCKING.IN', 10
 
 
 @frozen(kw_only=True)
@@ -131,6 +147,7 @@ class FrozenPeer:
     objects: Callable[[Peers, float, int], Mapping[str, Sequence[Mapping[str, Any]]]]  # peers, timeout, pool size
     errors: tuple[str, ...] = ('Timeout',)  # types of the errors
     has_other: bool = True  # whether there is another connection of this kind, whose peer is well
+    count: int = 50  # calls at once in the benchmark
 
 
 def _rest(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
@@ -165,8 +182,9 @@ def _ftp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mappi
 
 def _amqp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     return {
-        'definition_amqp': [{'name': 'blocking.rabbit', 'host': '127.0.0.1', 'port': peers.rabbitmq.port,
-                             'username': rabbitmq.USER, 'password': rabbitmq.PASSWORD}],
+        'definition_amqp': [{'name': 'blocking.rabbit', **rabbitmq.definition(peers.rabbitmq)}],
+        'channel_amqp': [{'name': 'blocking.amqp', 'definition': 'blocking.rabbit', 'queue': _IN,
+                          'service': 'blocking.thread', 'prefetch': size, 'nodes': _NODES}],
         'outgoing_amqp': [{'name': 'frozen.amqp', 'definition': 'blocking.rabbit', 'timeout': timeout,
                            'exchange': 'amq.fanout', 'mandatory': False}],
     }  # fmt: skip
@@ -180,14 +198,23 @@ def _ibm_mq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Ma
                                'password': mqi_loopback.PASSWORD} for which, server in pairs],
         'outgoing_ibm_mq': [{'name': f'{which}.ibm_mq', 'definition': f'blocking.{which}', 'timeout': timeout,
                              'pool_size': size, 'queue': mqi_loopback.QUEUE} for which, _ in pairs],
+        'channel_ibm_mq': [{'name': 'blocking.ibm_mq', 'definition': 'blocking.other', 'queue': _MQ_IN,
+                            'service': 'blocking.thread', 'consumers': _MQ_CONSUMERS, 'nodes': _NODES}],
     }  # fmt: skip
 
 
 def _zmq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    return {'outgoing_zmq': [
-        {'name': f'{which}.zmq', 'address': f'tcp://127.0.0.1:{peer.port}', 'socket_type': 'REQ', 'timeout': timeout}
-        for which, peer in (('frozen', peers.zmq), ('other', peers.other_zmq))
-    ]}  # fmt: skip
+    pairs = (('frozen', peers.zmq), ('other', peers.other_zmq))
+    return {
+        'outgoing_zmq': [
+            *({'name': f'{which}.zmq', 'address': peer.address, 'socket_type': 'REQ', 'timeout': timeout}
+              for which, peer in pairs),
+            {'name': 'blocking.full', 'address': peers.zmq_sink.address, 'socket_type': 'PUSH', 'timeout': timeout,
+             'queue_size': 1, 'send_hwm': 1},
+        ],
+        'channel_zmq': [{'name': 'blocking.zmq', 'address': peers.zmq_channel, 'socket_method': 'bind',
+                         'service': 'blocking.thread', 'max_in_flight': size, 'nodes': _NODES}],
+    }  # fmt: skip
 
 
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
@@ -207,12 +234,12 @@ FROZEN = (
                objects=_ftp),
     FrozenPeer(name='amqp', object_type='outgoing_amqp', peer='rabbitmq', call="await self.out.amqp['{to}'].send('x')",
                title='Outgoing connection frozen.amqp (amqp)', zato=_PUBLISH, objects=_amqp,
-               errors=('DeliveryUnknown', 'MessageNotSent'), has_other=False),
+               errors=('DeliveryUnknown', 'MessageNotSent'), has_other=False, count=200),
     FrozenPeer(name='ibm_mq', object_type='outgoing_ibm_mq', peer='ibm_mq',
                call="await self.out.ibm_mq['{to}'].send('x')", title='Outgoing connection frozen.ibm_mq (ibm_mq)',
-               zato=_PUBLISH, objects=_ibm_mq),
+               zato=_PUBLISH, objects=_ibm_mq, count=200),
     FrozenPeer(name='zmq', object_type='outgoing_zmq', peer='zmq', call="await self.out.zmq['{to}'].send('x')",
-               title='Outgoing connection frozen.zmq (zmq)', zato=_PUBLISH, objects=_zmq),
+               title='Outgoing connection frozen.zmq (zmq)', zato=_PUBLISH, objects=_zmq, count=200),
     FrozenPeer(name='redis', object_type='', peer='redis',
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
                title='Redis', zato=_PUBLISH,
@@ -234,13 +261,16 @@ class Peers:
         self.nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.other_nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.ftp, self.other_ftp = Pyftpdlib(), Pyftpdlib()
-        self.zmq, self.other_zmq = ZmqReplier(), ZmqReplier()
+        self.zmq, self.other_zmq, self.zmq_sink = ZmqReplier(), ZmqReplier(), ZmqSink()
+        self.zmq_channel = f'tcp://127.0.0.1:{free_port()}'
         self.rabbitmq = rabbitmq.shared()
+        self.rabbitmq.queue(name=_IN)
         self.ibm_mq, self.other_ibm_mq = mqi_loopback.LoopbackQueueManager(), mqi_loopback.LoopbackQueueManager()
         self.ftp_channel = free_port()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
         for server in self._started:
             server.start()
+        self.other_ibm_mq.define(_MQ_IN)
 
     @property
     def _started(self) -> tuple[Daemon, ...]:
@@ -259,6 +289,7 @@ class Peers:
 
     def close(self) -> None:
         """End those that were started here."""
+        self.zmq_sink.close()
         for server in self._started:
             server.close()
 
@@ -317,10 +348,18 @@ class Site:
     port: int
     authorization: Mapping[str, str]  # of the administrator
     seconds: float  # how long an operation takes
-    ftp_port: int  # of its FTP channel
+    peers: Peers
 
 
-Finish = Callable[[], list[str]]  # waits until the operations have ended; a sentence for each that failed
+@frozen
+class Ended:
+    """How operations have ended."""
+
+    problems: Sequence[str] = ()  # a sentence for each that failed
+    slowest: float = 0.0  # seconds of the longest call, where the services measure them
+
+
+Finish = Callable[[], Ended]  # waits until the operations have ended
 
 
 @frozen(kw_only=True)
@@ -333,6 +372,7 @@ class Operation:
     count: int = 50  # of the benchmark
     peer: str = ''  # attribute of Peers that is frozen meanwhile
     p99: float = 5.0  # milliseconds that a ping may take
+    is_timed: bool = False  # whether each call ends at its timeout
 
 
 def _asked(name: str, errors: Collection[str] = ('',)) -> Callable[[Site, int], Finish]:
@@ -341,7 +381,7 @@ def _asked(name: str, errors: Collection[str] = ('',)) -> Callable[[Site, int], 
     def begin(site: Site, count: int) -> Finish:
         request = f'GET {path(name)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode()
         clients = [_connected(site, request) for _ in range(count)]
-        return lambda: [problem for client in clients if (problem := _problem(_received(client), errors))]
+        return lambda: _ended([_received(client) for client in clients], errors)
 
     return begin
 
@@ -362,9 +402,9 @@ def _uploaded(site: Site, count: int) -> Finish:
     sending = Thread(target=send)
     sending.start()
 
-    def finish() -> list[str]:
+    def finish() -> Ended:
         sending.join()
-        return [problem for client in clients if (problem := _problem(_received(client), ('',)))]
+        return _ended([_received(client) for client in clients])
 
     return finish
 
@@ -373,11 +413,11 @@ def _frozen_uploads(site: Site, count: int) -> Finish:
     """Uploads whose clients freeze in the middle, and then go on. To the server, a client that is silent is the same as
     one that is stopped."""
     began = time.monotonic()
-    uploads = [_begun_upload(site.ftp_port, f'{began}-{number}') for number in range(count)]
+    uploads = [_begun_upload(site.peers.ftp_channel, f'{began}-{number}') for number in range(count)]
 
-    def finish() -> list[str]:
+    def finish() -> Ended:
         time.sleep(max(0.0, began + site.seconds - time.monotonic()))
-        return [problem for client, data in uploads if (problem := _ended_upload(client, data))]
+        return Ended([problem for client, data in uploads if (problem := _ended_upload(client, data))])
 
     return finish
 
@@ -419,9 +459,9 @@ def _repeated(request: Callable[[int], tuple[str, Any]]) -> Callable[[Site, int]
         calling = Thread(target=call)
         calling.start()
 
-        def finish() -> list[str]:
+        def finish() -> Ended:
             calling.join()
-            return problems
+            return Ended(problems)
 
         return finish
 
@@ -455,19 +495,56 @@ def _scheduled(site: Site, count: int) -> Finish:
 
     cids = {row['cid'] for row in [call('execute', {'name': _JOB}) for _ in range(count)] if row}
 
-    def finish() -> list[str]:
+    def finish() -> Ended:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             results = {run['cid']: run['result'] for run in call('get-history', {'name': _JOB}) or ()}
             if cids <= results.keys():
-                return [f'{cid}: {results[cid]}' for cid in cids if results[cid] != 'ok']
+                return Ended([f'{cid}: {results[cid]}' for cid in cids if results[cid] != 'ok'])
             time.sleep(0.1)
-        return ['runs of the job are missing in the history'] if len(cids) == count else ['execute failed']
+        return Ended(['runs of the job are missing in the history' if len(cids) == count else 'execute failed'])
 
     return finish
 
 
+def _consumed(kind: str, put: Callable[[Peers, int], object]) -> Callable[[Site, int], Finish]:
+    """Messages to the channel of a kind, whose service blocks a thread. `put` sends so many."""
+
+    def begin(site: Site, count: int) -> Finish:
+        before = _processed(site, kind)
+        put(site.peers, count)
+
+        def finish() -> Ended:
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end:
+                if _processed(site, kind) - before == count:
+                    return Ended()
+                time.sleep(0.1)
+            return Ended([f'{_processed(site, kind) - before:g} of {count} messages of {kind} were processed'])
+
+        return finish
+
+    return begin
+
+
+def _processed(site: Site, kind: str) -> float:
+    """The messages of the channel whose service has succeeded."""
+    found = 0.0
+    for line in _metrics(site).splitlines():
+        if line.startswith('zatotx_channel_answers_total{') and f'channel="blocking.{kind}"' in line and '2xx' in line:
+            found += float(line.rpartition(' ')[2])
+    return found
+
+
+def _push(peers: Peers, count: int) -> None:
+    with zmq.Context() as context, context.socket(zmq.PUSH) as client:  # its end waits until all are sent
+        client.connect(peers.zmq_channel)
+        for _ in range(count):
+            client.send(b'x')
+
+
 _ALL = 'blocks the server thread'
+_CONNECTOR = 'blocks the connector until Redis has the message'
 LIVE = (
     Operation(title='receiving HTTP requests that come slowly', zato=_NO, begin=_uploaded),
     Operation(title='uploads to an FTP channel whose clients freeze', zato='has no such channel',
@@ -475,6 +552,13 @@ LIVE = (
     Operation(title='SQL statements', zato=_QUERY, begin=_asked('sql')),
     Operation(title='services that block a thread', zato='block for as long as they run', begin=_asked('thread')),
     Operation(title='executing services from the scheduler', zato='blocks until the service returns', begin=_scheduled),
+    Operation(title='messages of AMQP whose services block a thread', zato=_CONNECTOR,
+              begin=_consumed('amqp', lambda peers, count: peers.rabbitmq.publish(_IN, *[b'x'] * count))),
+    Operation(title='messages of ZeroMQ whose services block a thread', zato=_CONNECTOR, begin=_consumed('zmq', _push)),
+    Operation(title='messages of IBM MQ whose services block a thread', zato=_CONNECTOR, count=_MQ_CONSUMERS,
+              begin=_consumed('ibm_mq', lambda peers, count: peers.other_ibm_mq.fill(count, b'x', _MQ_IN))),
+    Operation(title='sending to a ZeroMQ peer that does not read', zato=_PUBLISH, begin=_asked('push', ('Timeout',)),
+              is_timed=True),
     Operation(title='asynchronous invocations', zato='block until Redis has the message', begin=_asked('async')),
     Operation(title='hot deployment, 50 services at a time', zato=_ALL, begin=_repeated(_deployment), count=1),
     Operation(title='enmasse import, 200 channels at a time', zato=_ALL, begin=_repeated(_import), count=1),
@@ -482,8 +566,8 @@ LIVE = (
 )
 OPERATIONS = (
     *LIVE,
-    *(Operation(title=f'calls of a frozen peer: {peer.name}', zato=peer.zato, peer=peer.peer,
-                begin=_asked(f'frozen.{peer.name}', peer.errors)) for peer in FROZEN),
+    *(Operation(title=f'calls of a frozen peer: {peer.name}', zato=peer.zato, peer=peer.peer, count=peer.count,
+                is_timed=True, begin=_asked(f'frozen.{peer.name}', peer.errors)) for peer in FROZEN),
 )  # fmt: skip
 STALL = Operation(title='a service that holds the reactor', zato=_ALL, begin=_asked('stall'), count=1)
 
@@ -503,99 +587,23 @@ def _received(client: socket.socket) -> bytes:
     return received
 
 
-def _problem(answer: bytes, errors: Collection[str]) -> str:
-    """Why that is not the expected answer; '' if it is."""
-    head, _, body = answer.partition(b'\r\n\r\n')
-    try:
-        if head.startswith(b'HTTP/1.1 200 ') and json.loads(body)['error'] in errors:
-            return ''
-    except (ValueError, KeyError):
-        pass
-    return f'expected {" or ".join(errors) or "success"}, received {answer[:400]!r}'
+def _ended(answers: Sequence[bytes], errors: Collection[str] = ('',)) -> Ended:
+    """What services report. `errors`: the expected ones, '' = none."""
+    problems, slowest = [], 0.0
+    for answer in answers:
+        head, _, body = answer.partition(b'\r\n\r\n')
+        with suppress(ValueError, KeyError):
+            found = json.loads(body)
+            if head.startswith(b'HTTP/1.1 200 ') and found['error'] in errors:
+                slowest = max(slowest, found.get('seconds', 0.0))
+                continue
+        problems.append(f'expected {" or ".join(errors) or "success"}, received {answer[:400]!r}')
+    return Ended(problems, slowest)
 
 
-class Pings:
-    """Asks for /zato/ping in an open loop while the block runs, at least once: each when it is due, on the next of
-    several connections, whether the ones before it were answered or not. `times`: milliseconds of each; one that was
-    not answered counts as PATIENCE."""
-
-    def __init__(self, port: int, rate: float, *, core: int | None = None) -> None:
-        """`rate`: pings per second. `core`: the only CPU of the thread that asks."""
-        self.times: list[float] = []
-        self._port, self._interval, self._core = port, 1 / rate, core
-        self._over = Event()
-        self._thread = Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Pings:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    @property
-    def p99(self) -> float:
-        """The 99th percentile."""
-        return sorted(self.times)[(len(self.times) * 99 - 1) // 100]
-
-    def _run(self) -> None:
-        if self._core is not None:
-            os.sched_setaffinity(0, {self._core})  # of this thread
-        with selectors.DefaultSelector() as selector, ExitStack() as stack:
-            clients = cycle([stack.enter_context(_PingClient(self._port, selector)) for _ in range(_PING_CLIENTS)])
-            began = due = time.perf_counter()
-            while not (self._over.is_set() and due > began):
-                wait = due - time.perf_counter()
-                if wait <= 0:
-                    next(clients).send()
-                    due += self._interval
-                self._receive(selector, max(0.0, wait))
-            end = time.perf_counter() + PATIENCE
-            while any(key.data.sent for key in selector.get_map().values()) and time.perf_counter() < end:
-                self._receive(selector, 0.1)
-            lost = sum(len(key.data.sent) for key in selector.get_map().values())
-            self.times += [PATIENCE * 1000] * lost
-
-    def _receive(self, selector: selectors.BaseSelector, wait: float) -> None:
-        for key, _ in selector.select(wait):
-            self.times += key.data.received()
-
-
-class _PingClient:
-    """One connection with pings. `sent`: when those that wait for their answers were sent."""
-
-    def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
-        self.sent: deque[float] = deque()
-        self._client = socket.create_connection(('127.0.0.1', port), PATIENCE)
-        self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._client.setblocking(False)
-        selector.register(self._client, selectors.EVENT_READ, self)
-        self._selector = selector
-
-    def __enter__(self) -> _PingClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-
-    def send(self) -> None:
-        """Send one more."""
-        self.sent.append(time.perf_counter())
-        with suppress(OSError):  # a lost connection: its pings count as not answered
-            self._client.send(b'GET /zato/ping HTTP/1.1\r\nHost: x\r\n\r\n')
-
-    def received(self) -> list[float]:
-        """Milliseconds of the pings whose answers have come."""
-        now = time.perf_counter()
-        try:
-            answers = self._client.recv(65_536)
-        except OSError:
-            answers = b''
-        if not answers:  # a lost connection, whose pings count as not answered
-            time.sleep(0.001)
-        count = min(len(self.sent), answers.count(b'HTTP/1.1 200 '))
-        return [(now - self.sent.popleft()) * 1000 for _ in range(count)]
+def _metrics(site: Site) -> str:
+    """The metrics of the server."""
+    return ask(site.port, 'GET', '/zato/metrics', fields=site.authorization).body.decode()
 
 
 @frozen
@@ -607,9 +615,8 @@ class Stalls:
     @classmethod
     def read(cls, site: Site) -> Stalls:
         """Scrape the metrics of the server."""
-        text = ask(site.port, 'GET', '/zato/metrics', fields=site.authorization).body.decode()
         found = {}
-        for line in text.splitlines():
+        for line in _metrics(site).splitlines():
             if line.startswith('zatotx_reactor_stall_seconds_bucket'):
                 labels, _, value = line.rpartition(' ')
                 found[float(labels.partition('le="')[2].partition('"')[0])] = int(float(value))

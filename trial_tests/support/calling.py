@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from zatotx.connectors.lazy_imports import import_modules
+from zatotx.connectors.lazy_imports import import_modules_now
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.metrics.meters import MeterRegistry
@@ -70,7 +70,7 @@ class WithConnections(WithPeers):
         """The connections of these objects; they end with the test."""
         given = {'reactor': reactor, 'settings': {}, 'run_in_thread': deferToThread, 'client_name': COMPONENT,
                  'meters': self.meters.outgoing, **context}  # fmt: skip
-        import_modules(HTTP_MODULES)  # a server imports them in a thread, so that its connections are there later
+        import_modules_now(HTTP_MODULES)  # a server imports them in a thread, so that its connections are there later
         outgoings = make_outgoing(OutgoingContext(**given))
         outgoings.apply(Snapshot(1, objects))
         self.addCleanup(self._stopped, outgoings)

@@ -10,11 +10,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
-from zatotx.api.schema import describe_type
-from zatotx.connectors.security_types import all_object_types
+from zatotx.api.object_type_descriptions import describe_type
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.rules.display_preferences import DEFAULTS
-from zatotx.rules.paging import select_rows
+from zatotx.rules.paging import filter_sort_and_page
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class MemoryClusterApi:
         return actions[action](prefix, payload)
 
     def _list(self, prefix: str, payload: Mapping[str, Any]) -> Any:
-        return select_rows(sorted(self.objects.get(prefix, ()), key=lambda row: row['name']), payload)
+        return filter_sort_and_page(sorted(self.objects.get(prefix, ()), key=lambda row: row['name']), payload)
 
     def _find(self, prefix: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         for row in self.objects.get(prefix, ()):

@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from zatotx.api import builtin_service_entries
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
+from zatotx.testing.memory_node import MemoryNode, MemoryPubSub, create_test_odb
 
 TYPES = ObjectTypeRegistry([*all_object_types([]), *OBJECT_TYPES])
 ENTRIES = builtin_service_entries(TYPES)
@@ -51,8 +51,8 @@ class InternalTestCase(TestCase):
 
         place = Path(self.mktemp()).resolve()
         place.mkdir()
-        parts = {'types': self.types, 'bus': MemoryBus(), 'internal': self.entries}
-        url = make_odb(place, self.types)
+        parts = {'types': self.types, 'bus': MemoryPubSub(), 'internal': self.entries}
+        url = create_test_odb(place, self.types)
         self.one, self.two = (MemoryNode(reactor, name, place, url, **parts) for name in ('one', 'two'))
         self.addCleanup(lambda: ensureDeferred(self.one.stop()))
         self.addCleanup(lambda: ensureDeferred(self.two.stop()))

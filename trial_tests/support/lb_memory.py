@@ -24,11 +24,11 @@ from zatotx.interfaces.load_balancer import (
     ITrafficCounters,
     LocalResponse,
     NoServerAvailableError,
-    Outcome,
+    ServerUseOutcome,
 )
 from zatotx.lb.config.model import Backend, Configuration, Frontend, MainSettings
-from zatotx.lb.data_path import SWEEP_INTERVAL, DataPath
-from zatotx.lb.frontend import FrontendContext
+from zatotx.lb.frontend_interfaces import FrontendContext
+from zatotx.lb.running_frontend import SWEEP_INTERVAL, RunningFrontend
 from zatotx.plugins.http.test.memory_connections import Line
 
 REFUSED = ConnectionRefusedError()
@@ -40,9 +40,9 @@ class RecordedSlot:
 
     def __init__(self, name: str, port: int, cookie: str = '') -> None:
         self.name, self.host, self.port, self.cookie = name, '127.0.0.1', port, cookie
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[ServerUseOutcome] = []
 
-    def release(self, outcome: Outcome) -> None:
+    def release(self, outcome: ServerUseOutcome) -> None:
         self.outcomes.append(outcome)
 
 
@@ -91,7 +91,7 @@ class RoundRobinBackend:
         self.queue.pop(0).callback(slot)
 
     @property
-    def outcomes(self) -> list[list[Outcome]]:
+    def outcomes(self) -> list[list[ServerUseOutcome]]:
         """How the use of each slot ended."""
         return [slot.outcomes for slot in self.slots]
 
@@ -157,7 +157,7 @@ class MemoryFrontend:
         self.pending: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
         self.accepts: bool | Exception = True
         self.refused: dict[int, Exception] = {}  # by port
-        self.frontend = DataPath(FrontendContext(
+        self.frontend = RunningFrontend(FrontendContext(
             name='main', reactor=as_reactor(self.clock), directory=directory, find_backend=self._find,
             exchange_log=self.log, local_responder=self.log,
         ), dial=self._dial)  # fmt: skip
@@ -232,5 +232,13 @@ class LoadBalancerTests(SynchronousTestCase):
         self.assertEqual([len(outcomes) for outcomes in memory.backend.outcomes], [1] * len(memory.backend.slots))
 
 
-__all__ = ['REFUSED', 'ClientLine', 'ConnectionLost', 'Line', 'LoadBalancerTests', 'MemoryFrontend', 'Outcome',
-           'RoundRobinBackend']  # fmt: skip
+__all__ = [
+    'REFUSED',
+    'ClientLine',
+    'ConnectionLost',
+    'Line',
+    'LoadBalancerTests',
+    'MemoryFrontend',
+    'RoundRobinBackend',
+    'ServerUseOutcome',
+]  # fmt: skip

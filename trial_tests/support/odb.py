@@ -13,17 +13,19 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support import mariadb, postgresql
 from trial_tests.support.reactor import reactor
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.interfaces.config import IConfigStore
-from zatotx.odb import migrations
+from zatotx.odb import database_executor, migrations
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
-from zatotx.odb.engine import make_engine
-from zatotx.odb.maintenance import NewCluster, create_odb, open_database
+from zatotx.odb.engine_factory import make_engine
+from zatotx.odb.engines import mysql
+from zatotx.odb.engines import postgresql as postgresql_engine
 from zatotx.odb.nodes import NodeAddress
+from zatotx.odb.odb_urls import sqlite_path
+from zatotx.odb.offline_operations import NewCluster, create_odb, open_database
 from zatotx.odb.secrets import new_key
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
-from zatotx.odb.urls import sqlite_path
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -96,6 +98,7 @@ class OdbCase(TestCase):
     types = TYPES
     timeout = 600
     database_kind = 'sqlite'  # or 'postgresql', 'mariadb'
+    is_patient = True  # whether statements may take a minute, as on a loaded machine; tests of the timeouts are not
 
     def make_url(self) -> str:
         """Of an empty database, another one each time; SQLite's file is not there yet."""
@@ -108,22 +111,23 @@ class OdbCase(TestCase):
         return f'sqlite:///{directory}/zatotx.db'
 
     def setUp(self) -> None:
+        if self.is_patient:
+            self.patch(database_executor, 'CALL_DEADLINE', 60.0)
+            for engine in (mysql, postgresql_engine):
+                self.patch(engine, 'STATEMENT_TIMEOUT', 50.0)
         self.url = self.made_url()
         self.store = self.open()
 
     def made_url(self) -> str:
-        """Of an ODB with nothing but its cluster and a server: made once and copied, where that is quicker."""
+        """Of an ODB with nothing but its cluster and a server: made once and copied."""
         new = NewCluster(name=CLUSTER, nodes=(NodeAddress(name='server1'),))
-        if self.database_kind == 'mariadb':
-            url = self.make_url()
-            create_odb(url, KEY, new, types=TYPES)
-            return url
         if self.database_kind not in _templates:
             _templates[self.database_kind] = self.make_url()
             create_odb(_templates[self.database_kind], KEY, new, types=TYPES)
         template = _templates[self.database_kind]
-        if self.database_kind == 'postgresql':
-            return postgresql.shared().fresh(template.rpartition('/')[2])
+        if self.database_kind != 'sqlite':
+            server = postgresql.shared() if self.database_kind == 'postgresql' else mariadb.shared()
+            return server.fresh(template.rpartition('/')[2])
         url = self.make_url()
         shutil.copyfile(str(sqlite_path(template)), str(sqlite_path(url)))
         return url

@@ -8,12 +8,12 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from trial_tests.support.odb import CLUSTER, KEY
-from zatotx.odb import maintenance
-from zatotx.odb.engine import make_engine
+from zatotx.odb import offline_operations
+from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.engines.sqlite import create_database_file
+from zatotx.odb.odb_urls import sqlite_path
 from zatotx.odb.secrets import Secrets, hash_secret
 from zatotx.odb.tables import hash_name
-from zatotx.odb.urls import sqlite_path
 
 REVISION = 7
 Row = tuple[str, dict[str, object]]  # table, its columns
@@ -28,7 +28,7 @@ def make(url: str) -> None:
     try:
         with engine.begin() as connection:
             config = Config()
-            config.set_main_option('script_location', maintenance.SCRIPT_LOCATION)
+            config.set_main_option('script_location', offline_operations.SCRIPT_LOCATION)
             config.attributes['connection'] = connection
             command.upgrade(config, '0001')
             for table, row in _rows():
@@ -43,7 +43,7 @@ def go_back(url: str) -> None:
     try:
         with engine.begin() as connection:
             config = Config()
-            config.set_main_option('script_location', maintenance.SCRIPT_LOCATION)
+            config.set_main_option('script_location', offline_operations.SCRIPT_LOCATION)
             config.attributes['connection'] = connection
             command.downgrade(config, '0001')
     finally:

@@ -1,24 +1,27 @@
-"""What tests of the ODB run in processes of their own, to kill them: `python -m trial_tests.support.odb_process`.
+"""What tests of the ODB run in processes of their own, to kill them: `python -m trial_tests.support.odb_process`, or
+`Forked`, which needs no imports.
 
 Says `ready` on its standard output where the test waits for it, then stays there.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 
 from sqlalchemy import Engine, event
 
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, service, user
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb import maintenance
-from zatotx.odb.executor import CancellableCall
-from zatotx.odb.maintenance import NewCluster, create_odb, open_database, write_operations
+from zatotx.odb import offline_operations
+from zatotx.odb.database_executor import CancellableCall
 from zatotx.odb.mutations import apply_operations
+from zatotx.odb.offline_operations import NewCluster, create_odb, open_database, write_operations
 from zatotx.odb.transaction import begin_transaction
 
 MANY = 3_000
@@ -70,21 +73,7 @@ def upgrade_until(url: str, key: str, step: str) -> None:
                 stay()
 
     event.listen(Engine, 'before_cursor_execute', before)
-    print('done' if maintenance.upgrade_odb(url) else 'nothing to do', flush=True)
-
-
-def upgrades(url: str, key: str, _: str) -> None:
-    """As `upgrade_until` for each step that standard input brings, a line each, in a child that is forked for it: many
-    cost the imports of one. Its pid comes before what it says; `over` when it has ended."""
-    import_module('alembic.command')
-    for step in sys.stdin:
-        child = os.fork()
-        if not child:
-            print(os.getpid(), end=' ')
-            upgrade_until(url, key, step)
-            os._exit(0)
-        os.waitpid(child, 0)
-        print('over', flush=True)
+    print('done' if offline_operations.upgrade_odb(url) else 'nothing to do', flush=True)
 
 
 def fill(url: str, key: str, _: str = '') -> str:
@@ -97,7 +86,7 @@ def fill(url: str, key: str, _: str = '') -> str:
             filling = ''.join(letters[number % 97 :: 3] for _ in range(40))  # does not compress to nothing
             write_operations(database, [service(f's{number}', impl_name=filling)], ME)
     except ServiceUnavailable as error:
-        assert maintenance.read_snapshot(database).find('basic_auth', 'first')
+        assert offline_operations.read_snapshot(database).find('basic_auth', 'first')
         return str(error)
     finally:
         database.close()
@@ -107,7 +96,7 @@ def fill(url: str, key: str, _: str = '') -> str:
 def write_one(url: str, key: str, _: str) -> str:
     """Read, then write one user: says what is said against it."""
     database = open_database(url, key, cluster=CLUSTER, types=TYPES)
-    read = len(maintenance.read_snapshot(database))
+    read = len(offline_operations.read_snapshot(database))
     try:
         write_operations(database, [user('one', '')], ME)
     except ServiceUnavailable as error:
@@ -130,9 +119,63 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
         write_operations(database, [user(f'{os.getpid()}.{number}', '')], ME)
 
 
+COMMANDS: dict[str, Callable[..., str | None]] = {
+    f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one, write_one, fill)
+}
+_context = multiprocessing.get_context('forkserver')
+_context.set_forkserver_preload(['alembic.command', __name__])
+
+
+class Forked:
+    """A command in a process that is forked from one that has imported all of this: many processes cost the imports of
+    one."""
+
+    def __init__(self, command: str, *arguments: str) -> None:
+        _start_fork_server()
+        words, said = _context.Pipe(duplex=False)
+        self._process = _context.Process(target=_run_forked, args=(said, command, arguments), daemon=True)
+        self._process.start()
+        said.close()
+        self._words = os.fdopen(os.dup(words.fileno()), encoding='utf-8')
+        words.close()
+
+    def word(self) -> str:
+        """The next line that it says; '' if it has ended."""
+        return self._words.readline().strip()
+
+    def kill(self) -> None:
+        """kill -9; harmless if it has ended."""
+        self._process.kill()
+
+    def wait(self) -> int | None:
+        """Its exit code when it has ended."""
+        self._process.join()
+        return self._process.exitcode
+
+    def close(self) -> None:
+        """End it."""
+        self.kill()
+        self.wait()
+        self._words.close()
+
+
+def _start_fork_server() -> None:
+    """It takes what it imports from PYTHONPATH: the working directory of tests is another one."""
+    before = os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = os.pathsep.join(sys.path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ['PYTHONPATH']
+        if before is not None:
+            os.environ['PYTHONPATH'] = before
+
+
+def _run_forked(said: Connection, command: str, arguments: tuple[str, ...]) -> None:
+    with os.fdopen(os.dup(said.fileno()), 'w', encoding='utf-8') as sys.stdout:
+        COMMANDS[command](*arguments)
+
+
 if __name__ == '__main__':
-    commands: dict[str, Callable[..., str | None]] = {
-        f.__name__: f for f in (write_many, make, upgrade_until, upgrades, write_one_by_one, write_one, fill)
-    }
-    if said := commands[sys.argv[1]](*sys.argv[2:]):
+    if said := COMMANDS[sys.argv[1]](*sys.argv[2:]):
         print(said, flush=True)

@@ -6,7 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zatotx.wire.http1.request_parser import EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import (
+    EndOfBody,
+    HttpMessageRejected,
+    HttpParserLimits,
+    RequestHead,
+    RequestParser,
+)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -32,9 +38,9 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.messages, self.status, self.framing
 
 
-def outcome(pieces: Iterable[bytes], limits: ParserLimits | None = None, *, eof: bool = True) -> Outcome:
+def outcome(pieces: Iterable[bytes], limits: HttpParserLimits | None = None, *, eof: bool = True) -> Outcome:
     """Feed the pieces one by one, taking all events after each, then say that no more comes."""
-    parser = RequestParser(limits or ParserLimits())
+    parser = RequestParser(limits or HttpParserLimits())
     events: list[RequestHead | bytes | EndOfBody] = []
     try:
         for piece in pieces:
@@ -43,7 +49,7 @@ def outcome(pieces: Iterable[bytes], limits: ParserLimits | None = None, *, eof:
                 events.append(event)
         if eof:
             parser.feed_eof()
-    except MessageRejected as refused:
+    except HttpMessageRejected as refused:
         return Outcome(_messages(events), refused.status, refused.is_framing_error, refused.reason)
     return Outcome(_messages(events), 0, False)
 

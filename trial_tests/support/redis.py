@@ -17,8 +17,8 @@ from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.errors import Timeout as FaultTimeout
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.key_names import RedisKeys
+from zatotx.redis.redis_url import RedisAddress
 
 KEYS = RedisKeys('c1')
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Engine, event
 
 from zatotx.cli.crypto import rotation_steps
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 
 EVENTS = {'os.rename', 'os.remove', 'sqlite3.connect'}
 

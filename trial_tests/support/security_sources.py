@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.api.openapi import security_definition_model
-from zatotx.connectors.security_types import find_security_types
-from zatotx.rules.openapi.model import ChannelSecurityDefinition
+from zatotx.api.openapi_document import security_definition_model
+from zatotx.connectors.security_type_registry import find_security_types
+from zatotx.rules.openapi.document_input import ChannelSecurityDefinition
 from zatotx.schema.snapshot import StoredObject
 
 

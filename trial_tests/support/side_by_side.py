@@ -2,6 +2,9 @@
 
     python -m trial_tests.support.side_by_side [--coverage] [--record] JOBS trial_tests zatotx.plugins
 
+At least JOBS portions run at a time. Most tests wait most of the time, so further ones start while processors are idle:
+up to twice as many, as long as there is memory.
+
 trial's own `--jobs` distributes single tests, so that every process builds every environment that the tests of a module
 share. Here modules of one environment form a portion, which one process runs; the portions that take longest start
 first, by the durations of an earlier run in `trial_tests/durations.toml` (`--record` writes that file), so that all
@@ -21,18 +24,25 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
 
-PORTION_SECONDS = 20.0  # a portion gets further modules up to this duration; starting a process takes two seconds
-SHARED_SECONDS = 60.0  # up to this duration if they share an environment
+T = TypeVar('T')
+
+PORTION_SECONDS = 40.0  # a portion gets further modules up to this duration; starting a process takes two seconds
+SHARED_SECONDS = 90.0  # up to this duration if they share an environment
 SLOWEST = 15  # modules in the report
+MOST = 2  # times JOBS: so many portions run at a time at most
+MEMORY = 2048  # MiB that must be available before a portion more than JOBS starts
+_LOOK_EVERY = 0.25  # seconds between two looks at the load
+_LOOKS = 16  # whose average decides: a portion that has just started shows in it
 _KNOWN_FROM = 1.0  # seconds from which a module is listed in the file of durations
 _STARTING_SECONDS, _OTHER_SECONDS = 10.0, 0.5  # estimates for modules that are not listed
 _KITS = 'broker|crewed|documented|every_field|guarded|mariadb|odb|postgresql|served|walkthrough'
@@ -178,13 +188,62 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
 
 
+class Load:
+    """How busy the machine is, by the number of processes that are ready to run: the load average of the system looks
+    back for a minute, which is as long as a portion."""
+
+    def __init__(self, processors: int, running: Callable[[], int], available: Callable[[], int]) -> None:
+        """`running`: processes that run or wait for a processor now; `available`: memory in MiB."""
+        self._processors, self._running, self._available = processors, running, available
+        self._seen: deque[int] = deque(maxlen=_LOOKS)
+
+    def look(self) -> None:
+        """Count the processes."""
+        self._seen.append(self._running())
+
+    def forget(self) -> None:
+        """Begin anew: something has started."""
+        self._seen.clear()
+
+    def has_room(self) -> bool:
+        """Whether processors were idle in the last seconds, and there is memory."""
+        complete = len(self._seen) == _LOOKS
+        return complete and sum(self._seen) < self._processors * _LOOKS and self._available() >= MEMORY
+
+
+def running_processes() -> int:
+    """How many processes run or wait for a processor now, without this one."""
+    return int(Path('/proc/loadavg').read_text('ascii').split()[3].partition('/')[0]) - 1
+
+
+def available_memory() -> int:
+    """In MiB."""
+    found = re.search(r'^MemAvailable: +(\d+) kB$', Path('/proc/meminfo').read_text('ascii'), re.MULTILINE)
+    return int(found[1]) // 1024 if found else 0
+
+
+def run_all(tasks: Sequence[Callable[[], T]], jobs: int, load: Load) -> list[T]:
+    """Run them in their order, at least `jobs` at a time, and more while there is room; returns the results in the
+    order in which they ended."""
+    waiting, running, results = deque(tasks), set[Future[T]](), list[T]()
+    with ThreadPoolExecutor(jobs * MOST) as pool:
+        while waiting or running:
+            load.look()
+            while waiting and (len(running) < jobs or (len(running) < jobs * MOST and load.has_room())):
+                running.add(pool.submit(waiting.popleft()))
+                load.forget()
+            ended, running = wait(running, _LOOK_EVERY, FIRST_COMPLETED)
+            results += [each.result() for each in ended]
+    return results
+
+
 def main(jobs: int, names: Sequence[str], *, coverage: bool = False, record: bool = False) -> int:
     """Run the tests; returns the exit code."""
     portions = portions_of(list(modules_of(names)), known_durations())
-    with tempfile.TemporaryDirectory(prefix='zatotx-trial-') as folder, ThreadPoolExecutor(jobs) as pool:
-        run_one = partial(_run_and_print, coverage=coverage)
-        running = [pool.submit(run_one, portion, f'{folder}/{number}') for number, portion in enumerate(portions)]
-        results = [each.result() for each in running]
+    with tempfile.TemporaryDirectory(prefix='zatotx-trial-') as folder:
+        tasks = [partial(_run_and_print, portion, f'{folder}/{number}', coverage=coverage)
+                 for number, portion in enumerate(portions)]
+        results = run_all(tasks, jobs, Load(len(os.sched_getaffinity(0)), running_processes, available_memory))
     durations = sum((result.durations() for result in results), Counter[str]())
     bad = [result for result in results if result.failed]
     for result in bad:

@@ -24,7 +24,7 @@ from zatotx.schema.snapshot import StoredObject
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
-from zatotx.testing.pipeline_doubles import CountingStats
+from zatotx.testing.pipeline_doubles import CallCountingStats
 from zatotx.wire.soap.envelope import SOAP_11, VERSIONS, Envelope, SoapVersion, read_envelope
 from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser
@@ -47,7 +47,7 @@ class Answered:
 
     @property
     def envelope(self) -> Envelope:
-        return read_envelope(parser.parse(self.body))
+        return read_envelope(parser.parse_document(self.body))
 
     @property
     def payload(self) -> Any:
@@ -91,7 +91,7 @@ class SoapSide:
         given = {'name': 'crm', 'url_path': PATH, 'soap_action': ACTION, 'service': entries[0].name, **channel}
         stored = StoredObject(1, 'channel_soap', SoapChannel(**given), 1)
         self.server = Server(ScriptedExchange(), channels=[stored, *channels])
-        store = ServiceStore(entries, lambda name: CountingStats())
+        store = ServiceStore(entries, lambda name: CallCountingStats())
         invoker = Invoker(as_reactor(self.server.clock), cast('Any', None), node=node)
         pipeline = Pipeline(
             authentication=guard or AdminGuard(),

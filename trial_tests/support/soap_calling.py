@@ -35,7 +35,7 @@ def says_xml(document: bytes) -> Answering:
 
 def sent(request: Request) -> Any:
     """The message that a peer was sent."""
-    return soap.read_envelope(parser.parse(request.body))
+    return soap.read_envelope(parser.parse_document(request.body))
 
 
 def tokens(request: Request) -> list[ws_security.UsernameToken]:

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from trial_tests.support.ports import free_port
+from zatotx.redis.redis_url import RedisAddress
 from zatotx.redis.server_process import find_server_binary
-from zatotx.redis.url import RedisAddress
 
 _START = 60.0  # seconds: the machine may be busy
 

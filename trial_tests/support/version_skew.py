@@ -26,7 +26,7 @@ from trial_tests.support.broker import free_offset
 from trial_tests.support.rawhttp import NoAnswer, ask, basic
 from trial_tests.support.redis import spoken
 from trial_tests.support.waiting import until
-from zatotx.cli.environment.layout import read_credentials
+from zatotx.cli.environment.environment_layout import read_credentials
 from zatotx.odb.tables import SCHEMA_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +51,8 @@ class Send(Service):
 MIGRATION = '''
 import sqlalchemy as sa
 
-from zatotx.odb.columns import LONG_TEXT
-from zatotx.odb.migrations.steps import add_column, create_table
+from zatotx.odb.column_types import LONG_TEXT
+from zatotx.odb.migrations.idempotent_changes import add_column, create_table
 
 revision, down_revision = {new!r}, {old!r}
 branch_labels = depends_on = None
@@ -94,7 +94,7 @@ def make_newer(folder: Path) -> Path:
     migration.write_text(MIGRATION.format(new=version, old=SCHEMA_VERSION))
     replace(source / 'zatotx/odb/tables.py', f"SCHEMA_VERSION = '{SCHEMA_VERSION}'", f"SCHEMA_VERSION = '{version}'")
     replace(source / 'zatotx/model/work_message.py', 'WORK_VERSION = 1', 'WORK_VERSION = 2')
-    replace(source / 'zatotx/redis/pubsub.py', 'MESSAGE_VERSION = 1', 'MESSAGE_VERSION = 2')
+    replace(source / 'zatotx/redis/cluster_announcements.py', 'MESSAGE_VERSION = 1', 'MESSAGE_VERSION = 2')
     build(source, folder / 'newer')
     return folder / 'newer'
 

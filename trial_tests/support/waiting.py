@@ -9,16 +9,20 @@ from threading import Event
 from typing import TypeVar
 
 T = TypeVar('T')
-_LOOK_EVERY = 0.02
+_LOOK_EVERY, _LOOK_SELDOM = 0.02, 0.5  # seconds
 
 
 def until(found: Callable[[], T], what: str, within: float = 60.0) -> T:
     """What `found` gives once it gives something true. Raises AssertionError naming `what` where it never does."""
-    never, end = Event(), time.monotonic() + within
+    never, began = Event(), time.monotonic()
+    end = began + within
     while not (value := found()):
-        if time.monotonic() > end:
+        looked = time.monotonic()
+        if looked > end:
             raise AssertionError(f'{what}: not within {within:g} s')
-        never.wait(_LOOK_EVERY)
+        # Looking that takes long, as a command does, would take the processor from what it waits for.
+        never.wait(min(max(_LOOK_EVERY, 2 * (looked - began)), _LOOK_SELDOM))
+        began = time.monotonic()
     return value
 
 

@@ -1,4 +1,4 @@
-"""A process with a REP socket of ZeroMQ that replies 'OK' to each request."""
+"""Peers of ZeroMQ: a process that replies 'OK' to each request, and a socket that nobody reads."""
 
 from __future__ import annotations
 
@@ -39,3 +39,19 @@ class ZmqReplier(Daemon):
             socket.connect(self.address)
             socket.send(b'')
             return bool(socket.poll(200))
+
+
+class ZmqSink:
+    """A PULL socket that is not read: ZeroMQ takes two messages and what fits into the buffers of the kernel."""
+
+    def __init__(self) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PULL)
+        self._socket.rcvhwm = 1
+        self._socket.rcvbuf = 65_536
+        self.address = f'tcp://127.0.0.1:{self._socket.bind_to_random_port("tcp://127.0.0.1")}'
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close(0)
+        self._context.term()

@@ -24,7 +24,7 @@ from zatotx.admin.break_glass_file import read_credentials
 from zatotx.admin.cluster_api import ApiError
 from zatotx.rules.security.login_backoff import LoginBackoff
 from zatotx.rules.security.login_throttle import client_network
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.rules.security.password_verification import verify_password
 
 TOKEN_PREFIX = 'local.'  # of session tokens; those of the cluster begin with digits
 UNAVAILABLE = frozenset({0, 502, 503, 504})  # statuses of a login at the cluster after which the account may be used

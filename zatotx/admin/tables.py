@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.type_catalog import FieldDescription, TypeDescription
-from zatotx.rules.paging import select_rows
+from zatotx.rules.paging import filter_sort_and_page
 
 PAGE_SIZE = 50  # rows
 MAX_COLUMNS = 4  # besides the name and the flag
@@ -71,7 +71,7 @@ def page_of(rows: Sequence[Mapping[str, Any]], request: PageRequest) -> TablePag
     """Filter, sort and paginate a complete list of rows according to the query parameters of the URL."""
     number = request.argument('page', '1')
     query, sort = request.argument('query'), request.argument('sort')
-    found = select_rows(rows, {'paginate': True, 'page_size': PAGE_SIZE, 'query': query, 'sort': sort,
+    found = filter_sort_and_page(rows, {'paginate': True, 'page_size': PAGE_SIZE, 'query': query, 'sort': sort,
                                'cur_page': number if number.isdigit() and int(number) else '1'})  # fmt: skip
     meta = found['_meta']
     return TablePage(found['data'], meta['total'], meta['cur_page'], meta['num_pages'], query, sort)

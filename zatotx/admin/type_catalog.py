@@ -18,7 +18,7 @@ MAX_AGE = 15.0  # seconds for which descriptions are kept: a kind installed late
 
 
 class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """The description of a field of an object type (see zatotx.api.schema)."""
+    """The description of a field of an object type (see zatotx.api.object_type_descriptions)."""
 
     name: str
     zato_name: str
@@ -45,7 +45,7 @@ class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TypeDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """The description of an object type (see zatotx.api.schema)."""
+    """The description of an object type (see zatotx.api.object_type_descriptions)."""
 
     key: str
     title: str

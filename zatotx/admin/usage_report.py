@@ -11,7 +11,7 @@ from attrs import frozen
 
 from zatotx.admin.charts import Chart, make_chart, sparkline
 from zatotx.admin.preferences import Preferences
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, MONTH, starts_between
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, MONTH, period_starts_between
 
 TOP = 10  # services in each of the two lists
 
@@ -101,7 +101,7 @@ def period_labels(period: str, start: float, stop: float, preferences: Preferenc
     """Return the labels of the periods in a time range, in the time zone of a user. The periods themselves are calendar
     periods in UTC."""
     return [_label(period, datetime.fromtimestamp(moment, UTC), preferences)
-            for moment in starts_between(period, start, stop)]  # fmt: skip
+            for moment in period_starts_between(period, start, stop)]  # fmt: skip
 
 
 def _label(period: str, when: datetime, preferences: Preferences) -> str:

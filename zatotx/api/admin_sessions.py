@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from zatotx.api.base import AdminService, bad_request
-from zatotx.api.object_conversion import UNRESOLVED, parse_changes
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.api.zato_object_conversion import UNRESOLVED, parse_changes
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
 from zatotx.model.errors import BadInput, Conflict, ServiceError, Unauthorized
 from zatotx.rules.display_preferences import DEFAULTS
-from zatotx.rules.enmasse.references import is_obvious_reference
+from zatotx.rules.enmasse.reference_resolution import is_obvious_reference
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Actor, Operation, StoredObject
 from zatotx.service.io.elements import AsIs, Secret, Text
@@ -38,6 +38,16 @@ class SessionService(AdminService):
             await self.server.odb.record_event(action, ADMIN_USER, username, actor)
         except ServiceError as error:
             self.logger.warning('%s of %r from %s is not in the history: %s', action, username, address, error)
+
+    def find_own_user(self, refusal: str) -> StoredObject:
+        """Return the user of the web admin who calls. Raises Conflict with the message `refusal` if the caller is not
+        one, and Unauthorized if the user was deleted in the meantime."""
+        if self.principal.kind != ADMIN_USER:
+            raise Conflict(self.cid, refusal)
+        user = self.server.config.snapshot.find(ADMIN_USER, self.principal.name)
+        if user is None:
+            raise Unauthorized(self.cid, 'The user was deleted')
+        return user
 
 
 class LogIn(SessionService):
@@ -66,7 +76,7 @@ class LogIn(SessionService):
         await self.record(LOGGED_IN, username, address)
         user = session.user
         self.response.payload = {'token': session.token, 'idle_timeout': int(IDLE_TIMEOUT), **_describe(
-            user.name, user.value.username, user.value.roles), 'settings': settings_of(user)}  # fmt: skip
+            user.name, user.value.username, user.value.roles), 'settings': display_preferences_of(user)}  # fmt: skip
 
 
 class RecordLocalLogins(SessionService):
@@ -82,7 +92,7 @@ class RecordLocalLogins(SessionService):
         try:
             logins = msgspec.convert(self.request.input.logins, list[LocalLoginRow])
         except msgspec.ValidationError as error:
-            raise bad_request('logins', str(error)) from None
+            raise bad_field_error('logins', str(error)) from None
         for one in logins:
             action = LOCAL_REFUSED if one.is_refused else LOCAL_LOGIN
             actor = Actor(one.username, 'web-admin', self.cid, one.address, one.at)
@@ -120,19 +130,19 @@ class GetSession(AdminService):
         principal = self.principal
         user = self.server.config.snapshot.find(ADMIN_USER, principal.name) if principal.kind == ADMIN_USER else None
         described = _describe(principal.name, principal.username, principal.roles)
-        self.response.payload = described if user is None else {**described, 'settings': settings_of(user)}
+        self.response.payload = described if user is None else {**described, 'settings': display_preferences_of(user)}
 
 
 def _describe(name: str, username: str, roles: Any) -> dict[str, Any]:
     return {'name': name, 'username': username, 'roles': sorted(roles)}
 
 
-def settings_of(user: StoredObject) -> dict[str, str]:
+def display_preferences_of(user: StoredObject) -> dict[str, str]:
     """Return the display preferences of a user."""
     return {name: str(getattr(user.value, name)) for name in DEFAULTS}
 
 
-class ChangeOwnSettings(AdminService):
+class ChangeOwnSettings(SessionService):
     """Change the display preferences of the caller: `time_zone`, `date_format`, `time_format`, `theme` and `color`.
     Fields that are absent are not changed."""
 
@@ -143,10 +153,8 @@ class ChangeOwnSettings(AdminService):
         default_value = None
 
     async def handle(self) -> None:
-        if self.principal.kind != ADMIN_USER:
-            raise Conflict(self.cid, 'Only users of the web admin have settings')
+        user = self.find_own_user('Only users of the web admin have settings')
         snapshot, types = self.server.config.snapshot, self.server.types
-        user = snapshot.find(ADMIN_USER, self.principal.name)
         given = {name: self.request.input[name] for name in DEFAULTS if self.request.input[name] is not None}
         references = SnapshotReferences(snapshot, types)
         changes, errors = parse_changes(types[ADMIN_USER], user.value, given, references, datetime.now(UTC))
@@ -155,7 +163,7 @@ class ChangeOwnSettings(AdminService):
         if changes:
             step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields=changes)
             await self.server.config.change([step], self.actor)
-        self.response.payload = settings_of(self.server.config.snapshot.find(ADMIN_USER, user.name))
+        self.response.payload = display_preferences_of(self.server.config.snapshot.find(ADMIN_USER, user.name) or user)
 
 
 class ChangeOwnPassword(SessionService):
@@ -170,17 +178,15 @@ class ChangeOwnPassword(SessionService):
     async def handle(self) -> None:
         request_input, address = self.request.input, self.request.http.peer
         first, second = str(request_input.password1), str(request_input.password2)
-        if self.principal.kind != ADMIN_USER:
-            raise Conflict(self.cid, 'Only users of the web admin change their passwords here')
+        user = self.find_own_user('Only users of the web admin change their passwords here')
         if first != second:
-            raise bad_request('password2', 'is not the same as password1')
+            raise bad_field_error('password2', 'is not the same as password1')
         if is_obvious_reference(first):
-            raise bad_request('password1', UNRESOLVED)
+            raise bad_field_error('password1', UNRESOLVED)
         try:
             await self.server.admin_sessions.check_password(self.principal.username, request_input.password, address)
         except Unauthorized:
-            raise bad_request('password', 'is not your present password') from None
-        user = self.server.config.snapshot.find(ADMIN_USER, self.principal.name)
+            raise bad_field_error('password', 'is not your present password') from None
         step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields={'password': first})
         await self.server.config.change([step], self.actor)
         self.response.payload = {}

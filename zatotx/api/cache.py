@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.model.errors import MethodNotAllowed, NotFound
-from zatotx.rules.redis.key_selection import SELECTIONS
+from zatotx.rules.redis.cache_key_matching import SELECTIONS
 from zatotx.service.cache import BUILTIN, SharedCache
 
 _READ, _WRITE, _DELETE = frozenset({'GET', 'HEAD'}), frozenset({'POST', 'PUT', 'PATCH'}), frozenset({'DELETE'})
@@ -45,7 +45,7 @@ class CacheService(AdminService):
     def value(self) -> Any:
         """Return the value to write."""
         if 'value' not in self.fields:
-            raise bad_request('value', 'missing: the value to write')
+            raise bad_field_error('value', 'missing: the value to write')
         return self.fields['value']
 
     def expiry(self) -> float:
@@ -53,10 +53,10 @@ class CacheService(AdminService):
         try:
             return float(self.fields.get('expiry') or 0)
         except (TypeError, ValueError):
-            raise bad_request('expiry', 'expected a number of seconds, 0 = never') from None
+            raise bad_field_error('expiry', 'expected a number of seconds, 0 = never') from None
 
 
-class Entry(CacheService):
+class CacheEntryService(CacheService):
     """Read, write or delete the cache entry whose key is in the path. GET reads the entry, POST with `value` and
     `expiry` writes it, and DELETE deletes it."""
 
@@ -70,7 +70,7 @@ class Entry(CacheService):
             try:
                 entry = await cache.set(key, self.value(), self.expiry(), details=True)
             except (TypeError, ValueError) as error:
-                raise bad_request('value', str(error)) from None
+                raise bad_field_error('value', str(error)) from None
         elif method in _READ:
             entry = await cache.get(key, details=True)
         else:
@@ -80,7 +80,7 @@ class Entry(CacheService):
         self.response.payload = attrs.asdict(entry) if method not in _DELETE else entry
 
 
-class Select(CacheService):
+class ProcessMatchingEntries(CacheService):
     """Read, write, delete or expire all cache entries whose keys match a condition. The condition is in the path, such
     as /zato/cache/get/by-prefix/user."""
 
@@ -102,16 +102,16 @@ class Select(CacheService):
         try:
             self.response.payload = await self.selected_cache.select(operation, selection, self._texts(), **options)
         except (TypeError, ValueError) as error:
-            raise bad_request('value', str(error)) from None
+            raise bad_field_error('value', str(error)) from None
 
     def _texts(self) -> Any:
         """Return what keys are compared with: the last part of the path, or `text`, which may be repeated."""
         text = self.request.http.params.get('text') or self.fields.get('text')
         texts = [text] if isinstance(text, str) else text
         if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
-            raise bad_request('text', 'missing: what the keys are compared with')
+            raise bad_field_error('text', 'missing: what the keys are compared with')
         several = str(self.request.http.params['selection']) in ('contains-all', 'contains-any')
         return texts if several else texts[0]
 
 
-SERVICES = (Entry, Select)
+SERVICES = (CacheEntryService, ProcessMatchingEntries)

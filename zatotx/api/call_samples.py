@@ -7,7 +7,7 @@ from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.api.base import bad_request
+from zatotx.api.admin_service import bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.call_sample import CallSample
 from zatotx.model.errors import NotFound
@@ -54,7 +54,7 @@ class ConfigureRequestResponse(ServiceAdminService):
     async def handle(self) -> None:
         stored, frequency = self.by_name(str(self.request.input.name)), self.request.input.sample_req_resp_freq
         if not 0 <= frequency <= MAX_FREQUENCY:
-            raise bad_request('sample_req_resp_freq', f'must be 0 to {MAX_FREQUENCY}')
+            raise bad_field_error('sample_req_resp_freq', f'must be 0 to {MAX_FREQUENCY}')
         if frequency != stored.value.sample_req_resp_freq:
             step = Operation(action='edit', type='service', name=stored.name, id=stored.id,
                              fields={'sample_req_resp_freq': frequency})  # fmt: skip

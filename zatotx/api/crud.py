@@ -15,8 +15,9 @@ import attrs
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
-from zatotx.api.base import AdminService, bad_request
-from zatotx.api.object_conversion import (
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.api.object_search import find_objects
+from zatotx.api.zato_object_conversion import (
     SECURITY,
     align_columns,
     granted_roles,
@@ -26,14 +27,13 @@ from zatotx.api.object_conversion import (
     unresolved_secrets,
     zato_security_type,
 )
-from zatotx.api.object_search import find_objects
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.rules.paging import parse_page_request, select_rows, slice_page
+from zatotx.rules.paging import filter_sort_and_page, items_of_page, parse_page_request
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_name
+from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_field_name
 from zatotx.service.io.declaration_reader import read_io_declaration
 from zatotx.service.metadata import describe_service
 from zatotx.service.service_entry import ServiceEntry
@@ -101,7 +101,7 @@ class ObjectService(AdminService):
         if object_id in ('', None):
             name = request.get('name')
             if not isinstance(name, str) or not name:
-                raise bad_request('id', 'missing')
+                raise bad_field_error('id', 'missing')
             return self._named(name)
         number = _integer('id', object_id)
         stored: StoredObject | None = snapshot.get(number)
@@ -186,7 +186,7 @@ class Edit(ObjectService):
 
     async def handle(self) -> None:
         if self.requested_object.get('id', '') in ('', None):
-            raise bad_request('id', 'missing')
+            raise bad_field_error('id', 'missing')
         stored = self.find_object()
         object_type = self.server.types[stored.type]
         fields, errors = parse_changes(
@@ -249,9 +249,11 @@ def _select_objects(
     if page is not None and (query := str(request.get('query') or '')):
         stored, request = list(find_objects(types, stored, query)), {**request, 'query': ''}
     if page is None or len(types) > 1 or sort not in ('name', '-name'):
-        return select_rows(align_columns([object_to_row(types[one.type], one, references) for one in stored]), request)
+        return filter_sort_and_page(
+            align_columns([object_to_row(types[one.type], one, references) for one in stored]), request
+        )
     ordered = sorted(stored, key=lambda one: one.name.casefold(), reverse=sort == '-name')
-    selected, meta = slice_page(ordered, page)
+    selected, meta = items_of_page(ordered, page)
     return {'data': [object_to_row(types[one.type], one, references) for one in selected], '_meta': meta}
 
 
@@ -387,7 +389,7 @@ def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
 
 def password_field(object_type: ObjectType) -> str:
     """Return the name of the secret field that is the password in Zato's API, or '' if the type has none."""
-    return next((name for name in secret_fields(object_type) if zato_name(object_type, name) == PASSWORD), '')
+    return next((name for name in secret_fields(object_type) if zato_field_name(object_type, name) == PASSWORD), '')
 
 
 def _class_name(name: str) -> str:
@@ -402,7 +404,7 @@ def _integer(field: str, value: object) -> int:
     """Return an integer field of the request. Raises BadInput."""
     number = parse_int(value) if isinstance(value, str) else value
     if type(number) is not int:
-        raise bad_request(field, f'expected int, got {type(value).__name__}')
+        raise bad_field_error(field, f'expected int, got {type(value).__name__}')
     return number
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from zatotx.api.base import AdminService
+from zatotx.api.admin_service import AdminService
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.rules.redis.data_dictionary import DataDictionary, Entry, export_text, import_text, translation_row
 from zatotx.service.io.elements import Bool, Int, Text

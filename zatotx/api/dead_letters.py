@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.interfaces.dead_letters import DeadLetterFilter
 from zatotx.model.errors import NotFound
 from zatotx.model.work_message import VALUE_FORMAT, WorkMessage
@@ -30,7 +30,7 @@ class DeadLetterService(AdminService):
         request_input = self.request.input
         ids = read_ids(request_input.ids)
         if bool(ids) == bool(request_input.all):
-            raise bad_request('ids', 'give either ids or all')
+            raise bad_field_error('ids', 'give either ids or all')
         which = DeadLetterFilter(ids=tuple(ids), service=request_input.service or '', limit=MAX_ROWS)
         found: list[WorkMessage] = await self.server.dead_letters.dead_letters(which)
         known = {message.id for message in found}
@@ -58,10 +58,10 @@ class GetList(DeadLetterService):
     async def handle(self) -> None:
         limit = self.request.input.limit or DEFAULT_ROWS
         if not 0 < limit <= MAX_ROWS:
-            raise bad_request('limit', f'must be 1 to {MAX_ROWS}')
+            raise bad_field_error('limit', f'must be 1 to {MAX_ROWS}')
         which = DeadLetterFilter(service=self.request.input.service or '', limit=limit)
         found = await self.server.dead_letters.dead_letters(which)
-        self.response.payload = [to_row(message) for message in found]
+        self.response.payload = [dead_letter_to_row(message) for message in found]
 
 
 class Get(DeadLetterService):
@@ -73,7 +73,7 @@ class Get(DeadLetterService):
         input_required = (Text('id'),)
 
     async def handle(self) -> None:
-        self.response.payload = to_row(await self.one())
+        self.response.payload = dead_letter_to_row(await self.one())
 
 
 class Edit(DeadLetterService):
@@ -94,10 +94,10 @@ class Edit(DeadLetterService):
         if self.request.input.service:
             changes['service'] = self.request.input.service
         if not changes:
-            raise bad_request('payload', 'missing: give payload or service')
+            raise bad_field_error('payload', 'missing: give payload or service')
         edited = msgspec.structs.replace(message, **changes)
         await self.server.dead_letters.edit_dead_letter(edited)
-        self.response.payload = to_row(edited)
+        self.response.payload = dead_letter_to_row(edited)
 
 
 class Replay(DeadLetterService):
@@ -111,7 +111,7 @@ class Replay(DeadLetterService):
     async def handle(self) -> None:
         found = await self.named()
         # Added first: a server that dies between the two steps leaves a message to run and its dead letter.
-        await self.server.work.add([as_new(message) for message in found])
+        await self.server.work.add([copy_for_replay(message) for message in found])
         await self.server.dead_letters.remove_dead_letters(found)
         self.response.payload = {'replayed': len(found)}
 
@@ -134,11 +134,11 @@ def read_ids(given: Any) -> list[str]:
         return []
     values: Sequence[Any] = [given] if isinstance(given, (str, int)) else given
     if not isinstance(values, list) or not all(isinstance(value, (str, int)) for value in values):
-        raise bad_request('ids', 'expected a list of ids')
+        raise bad_field_error('ids', 'expected a list of ids')
     return [str(value) for value in values]
 
 
-def as_new(message: WorkMessage) -> WorkMessage:
+def copy_for_replay(message: WorkMessage) -> WorkMessage:
     """Return a copy of a message for a replay, without expiration and without the history of its failures."""
     return msgspec.structs.replace(message, attempts=0, first_failed=0.0, last_failed=0.0, cause='', expires_at=0.0)
 
@@ -150,20 +150,20 @@ def edited_payload(message: WorkMessage, payload: Any) -> Any:
     return payload.encode('utf-8') if isinstance(payload, str) else msgspec.json.encode(payload)
 
 
-def to_row(message: WorkMessage) -> dict[str, Any]:
+def dead_letter_to_row(message: WorkMessage) -> dict[str, Any]:
     """Convert a dead letter to a row of the response."""
     return {
         'id': message.id,
         'service': message.service,
-        'payload': shown_payload(message),
+        'payload': payload_to_json(message),
         'cause': message.cause,
         'attempts': message.attempts,
-        'first_failed': to_time(message.first_failed),
-        'last_failed': to_time(message.last_failed),
+        'first_failed': format_unix_time(message.first_failed),
+        'last_failed': format_unix_time(message.last_failed),
     }
 
 
-def shown_payload(message: WorkMessage) -> Any:
+def payload_to_json(message: WorkMessage) -> Any:
     """Convert the payload of a message to a form that JSON can represent: a JSON body is decoded, and binary data is
     encoded as base64."""
     payload = message.payload
@@ -171,13 +171,13 @@ def shown_payload(message: WorkMessage) -> Any:
         try:
             return msgspec.json.decode(payload)
         except msgspec.DecodeError:
-            return shown_bytes(payload)
+            return bytes_to_text(payload)
     if isinstance(payload, bytes):
-        return shown_bytes(payload)
+        return bytes_to_text(payload)
     return msgspec.to_builtins(payload, builtin_types=(), str_keys=True)
 
 
-def shown_bytes(data: bytes) -> str:
+def bytes_to_text(data: bytes) -> str:
     """Decode bytes as UTF-8 text, or encode them as base64 if they are not UTF-8."""
     try:
         return data.decode('utf-8')
@@ -185,7 +185,7 @@ def shown_bytes(data: bytes) -> str:
         return b64encode(data).decode('ascii')
 
 
-def to_time(seconds: float) -> str:
+def format_unix_time(seconds: float) -> str:
     """Format unix time as ISO 8601; return '' for 0."""
     return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ''
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.interfaces.config import FileVersion
 from zatotx.interfaces.node import DeploymentReport
@@ -53,7 +53,7 @@ class UploadPackage(DeploymentService):
         try:
             content = await self.server.run_in_thread(_decode_base64, self.request.input.payload)
         except (Base64Error, ValueError) as error:
-            raise bad_request('payload', f'is not base64: {error}') from None
+            raise bad_field_error('payload', f'is not base64: {error}') from None
         name = str(self.request.input.payload_name)
         self.respond(await self.server.deployer.deploy(name, content, self.actor))
 
@@ -77,7 +77,7 @@ class Rollback(DeploymentService):
         try:
             target = None if number in ('', None) else int(number)
         except (ValueError, TypeError):
-            raise bad_request('number', f'expected int, got {type(number).__name__}') from None
+            raise bad_field_error('number', f'expected int, got {type(number).__name__}') from None
         self.respond(await self.server.deployer.rollback(str(self.request.input.name), target, self.actor))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_request
-from zatotx.api.history import snapshot_to_yaml
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.api.configuration_history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable
 from zatotx.rules.enmasse.dictionary_import import SECTION, DictionaryPlan, export_rows, plan_dictionary
 from zatotx.rules.redis.data_dictionary import DataDictionary
@@ -46,7 +46,7 @@ class Import(AdminService):
         dictionary = await self._plan_dictionary(document)
         # Large, and most processes never import a document.
         from zatotx.rules.enmasse.import_plan import plan_import
-        from zatotx.rules.security.password_hash import verify_password
+        from zatotx.rules.security.password_verification import verify_password
 
         plan = await self.server.run_in_thread(
             partial(
@@ -85,12 +85,14 @@ class Import(AdminService):
         """Return the document, an object or its JSON text. Raises BadInput."""
         document = self.request.input.document
         if isinstance(document, str):
+            from zatotx.rules.enmasse.document_text import decode_document
+
             try:
-                document = await self.server.run_in_thread(msgspec.json.decode, document)
+                document = await self.server.run_in_thread(decode_document, document)
             except msgspec.DecodeError as error:
-                raise bad_request('document', f'the text is not JSON: {error}') from None
+                raise bad_field_error('document', f'the text is not JSON: {error}') from None
         if not isinstance(document, Mapping):
-            raise bad_request('document', f'expected an object, got {type(document).__name__}')
+            raise bad_field_error('document', f'expected an object, got {type(document).__name__}')
         return dict(document)
 
     async def _plan_dictionary(self, document: dict[str, Any]) -> DictionaryPlan:

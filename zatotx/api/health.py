@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.api.base import AdminService
+from zatotx.api.admin_service import AdminService
 from zatotx.model.errors import ServiceError
 
 
@@ -47,7 +47,7 @@ class InputLogger(AdminService):
         self.response.payload = {}
 
 
-class Live(AdminService):
+class CheckLiveness(AdminService):
     """Liveness check: respond with status 200 as long as the process runs."""
 
     name = 'zato.health.live'
@@ -57,7 +57,7 @@ class Live(AdminService):
         self.response.payload = {'status': 'live'}
 
 
-class Ready(AdminService):
+class CheckReadiness(AdminService):
     """Readiness check: respond with status 200 if the server accepts requests, otherwise with 503 and the reasons."""
 
     name = 'zato.health.ready'
@@ -73,7 +73,7 @@ class Ready(AdminService):
             self.response.payload = {'status': 'ready'}
 
 
-class Findings(AdminService):
+class ListFindings(AdminService):
     """List the problems that the server has detected in any of its workers, such as stuck threads, reactor stalls and
     outages."""
 
@@ -83,7 +83,7 @@ class Findings(AdminService):
         self.response.payload = {'server': self.server.name, 'findings': await self.server.all_findings()}
 
 
-class Metrics(AdminService):
+class GetMetrics(AdminService):
     """Return the metrics of this server in the Prometheus text format."""
 
     name = 'zato.metrics.get'
@@ -119,4 +119,15 @@ class GetServerInfo(GetInfo):
     name = 'zato.info.get-server-info'
 
 
-SERVICES = (Ping, Ping2, Echo, InputLogger, Live, Ready, Findings, Metrics, GetInfo, GetServerInfo)
+SERVICES = (
+    Ping,
+    Ping2,
+    Echo,
+    InputLogger,
+    CheckLiveness,
+    CheckReadiness,
+    ListFindings,
+    GetMetrics,
+    GetInfo,
+    GetServerInfo,
+)

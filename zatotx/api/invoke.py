@@ -6,14 +6,14 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import Any
 
-from zatotx.api.base import bad_request
+from zatotx.api.admin_service import bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.errors import BadInput, BadRequest, Conflict, Forbidden
 from zatotx.service.io.elements import AsIs, Bool, Float
 from zatotx.wire import json_codec
 
 
-class Invoke(ServiceAdminService):
+class InvokeByName(ServiceAdminService):
     """Invoke a service that is selected by `id` or `name`. `payload` and `response` are in base64. With `async`, the
     service is invoked later, and the response is the correlation ID. `expiration` is in seconds."""
 
@@ -45,7 +45,7 @@ class Invoke(ServiceAdminService):
         if request_input.id and request_input.name:
             raise BadInput([('$.id', 'give either id or name, not both')])
         if not request_input.id and not request_input.name:
-            raise bad_request('name', 'missing: give id or name')
+            raise bad_field_error('name', 'missing: give id or name')
         name = self.by_id(request_input.id).name if request_input.id else str(request_input.name)
         if name == self.name:
             raise Conflict(self.cid, f'{name} cannot invoke itself')
@@ -69,14 +69,14 @@ class Invoke(ServiceAdminService):
         try:
             raw = b64decode(''.join(payload.split()), validate=True)
         except (Base64Error, ValueError) as error:
-            raise bad_request('payload', f'is not base64: {error}') from None
+            raise bad_field_error('payload', f'is not base64: {error}') from None
         if not raw or data_format not in ('', 'json', 'dict'):
             return raw or ''
         try:
             return json_codec.decode(raw)
         except json_codec.Malformed as error:
             if data_format:
-                raise bad_request('payload', f'is not JSON: {error}') from None
+                raise bad_field_error('payload', f'is not JSON: {error}') from None
         try:
             return raw.decode('utf-8')
         except UnicodeDecodeError:
@@ -101,11 +101,11 @@ def _encode_response(value: Any, element: tuple[str, bool], cid: str) -> bytes:
         return value.encode('utf-8')
     document = value
     if name:
-        document = json_codec.with_success(cid, name, value) if internal else {name: value}
+        document = json_codec.wrap_in_zato_envelope(cid, name, value) if internal else {name: value}
     try:
         return json_codec.encode(document)
     except TypeError:
         raise BadRequest(cid, 'The service answers with a stream, which only its own channels can carry') from None
 
 
-SERVICES = (Invoke,)
+SERVICES = (InvokeByName,)

@@ -8,9 +8,9 @@ from time import time
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
-from zatotx.api.base import AdminService
+from zatotx.api.admin_service import AdminService
 from zatotx.api.servers import ServerAdminService, one_row_per_server
 from zatotx.interfaces.node_control import NodeStatus
 from zatotx.model.errors import ServiceError
@@ -19,7 +19,7 @@ HEARTBEAT_TIMEOUT = 6.0  # seconds without a heartbeat after which a process cou
 EVENT_TYPE = 'server'  # of the entries in the history
 
 
-class GetStatus(AdminService):
+class GetAllNodeStatuses(AdminService):
     """List all servers and connectors by name. Each has an `id`, a `state` (running, drained, starting, down), an
     address, a flag that says whether it leads the scheduler, and the status that it reports (see NodeStatus). Nodes
     that do not respond have no figures."""
@@ -27,9 +27,9 @@ class GetStatus(AdminService):
     name = 'zato.server.get-status'
 
     async def handle(self) -> None:
-        nodes, statuses, leader = await gatherResults([
-            self.server.odb.nodes(), Deferred.fromCoroutine(self._statuses()), Deferred.fromCoroutine(self._leader()),
-        ])  # fmt: skip
+        # Both coroutines handle their errors, so that neither Deferred is left with a failure if the ODB fails.
+        asked, found = Deferred.fromCoroutine(self._statuses()), Deferred.fromCoroutine(self._leader())
+        nodes, statuses, leader = await self.server.odb.nodes(), await asked, await found
         known, is_reachable = statuses or {}, statuses is not None
         self.response.payload = [
             _to_row(row, known.get(row.name), is_leader=row.name == leader, is_reachable=is_reachable)
@@ -69,7 +69,7 @@ def _to_row(row: Any, status: NodeStatus | None, *, is_leader: bool, is_reachabl
     }  # fmt: skip
 
 
-class NodeControlService(ServerAdminService):
+class NodeControlServiceBase(ServerAdminService):
     """Base class of the services that change the state of a node."""
 
     zato_dont_import = True
@@ -85,7 +85,7 @@ class NodeControlService(ServerAdminService):
             )
 
 
-class Restart(NodeControlService):
+class Restart(NodeControlServiceBase):
     """Restart a server or connector in the same way as `zatotx restart`. The response is sent when the node has checked
     its configuration and begun to restart. If the node could not start again, the response is 409 with the reasons, and
     the node continues to run."""
@@ -103,7 +103,7 @@ class Restart(NodeControlService):
         self.response.payload = {'id': node.id, 'name': node.name}
 
 
-class Drain(NodeControlService):
+class Drain(NodeControlServiceBase):
     """Take a server or connector out of service until it is resumed or restarted. Load balancers send no more requests
     to a drained server, and a drained connector fetches no more messages."""
 
@@ -120,7 +120,7 @@ class Drain(NodeControlService):
         self.response.payload = {'id': node.id, 'name': node.name}
 
 
-class Resume(NodeControlService):
+class Resume(NodeControlServiceBase):
     """Put a drained server or connector back into service."""
 
     name = 'zato.server.resume'
@@ -136,4 +136,4 @@ class Resume(NodeControlService):
         self.response.payload = {'id': node.id, 'name': node.name}
 
 
-SERVICES = (GetStatus, Restart, Drain, Resume)
+SERVICES = (GetAllNodeStatuses, Restart, Drain, Resume)

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import bad_request
+from zatotx.api.admin_service import bad_field_error
 from zatotx.api.crud import MAX_ROWS_ON_REACTOR, ObjectService
 from zatotx.model.cid import new_cid
 from zatotx.model.job_run import JobRun
-from zatotx.rules.scheduling.run_message import make_run_message
+from zatotx.rules.scheduling.job_run_message import make_run_message
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, make_schedule, to_datetime
 from zatotx.schema.scheduler_job import SCHEDULER_JOB
 from zatotx.schema.snapshot import StoredObject
@@ -38,7 +38,7 @@ class JobService(ObjectService):
             return default
         number = parse_int(value) if isinstance(value, str) else value
         if type(number) is not int or not 1 <= number <= most:
-            raise bad_request(name, f'must be 1 to {most}')
+            raise bad_field_error(name, f'must be 1 to {most}')
         return number
 
     def selected_jobs(self) -> list[StoredObject]:
@@ -49,7 +49,7 @@ class JobService(ObjectService):
         return found
 
 
-class Execute(JobService):
+class ExecuteJob(JobService):
     """Run a job immediately, even if the job is inactive or a previous run has not ended. The response contains the
     correlation ID of the run."""
 
@@ -73,7 +73,7 @@ class SetActiveStatus(JobService):
         value = self.requested_object.get('is_active')
         is_active = parse_bool(value) if isinstance(value, str) else value
         if not isinstance(is_active, bool):
-            raise bad_request('is_active', 'missing: give true or false')
+            raise bad_field_error('is_active', 'missing: give true or false')
         if stored.value.is_active != is_active:
             stored = await self.write('edit', stored, {'is_active': is_active})
         self.response.payload = {'id': stored.id, 'name': stored.name, 'is_active': is_active}
@@ -134,4 +134,4 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
-SERVICES = (Execute, SetActiveStatus, GetNextRuns, GetHistory)
+SERVICES = (ExecuteJob, SetActiveStatus, GetNextRuns, GetHistory)

@@ -8,7 +8,7 @@ from re import compile
 from time import time
 from typing import Any
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import Forbidden, NotFound
 from zatotx.rules.security.roles import ADMIN
@@ -97,7 +97,7 @@ class Edit(ServerAdminService):
     async def handle(self) -> None:
         node, name = await self.find_server(), str(self.request.input.name).strip()
         if not NAME.fullmatch(name):
-            raise bad_request('name', 'must have 1 to 100 letters, digits, dots, dashes and underscores')
+            raise bad_field_error('name', 'must have 1 to 100 letters, digits, dots, dashes and underscores')
         if name != node.name:
             if ADMIN not in self.caller_roles:
                 raise Forbidden(self.cid, 'A new name restarts the server, which takes the role admin')
@@ -150,7 +150,7 @@ class SetLevel(AdminService):
         try:
             announced = await self.server.log_levels.set_level(name, level)
         except ValueError as error:
-            raise bad_request('level', str(error)) from None
+            raise bad_field_error('level', str(error)) from None
         self.logger.info('%s set the level of %r to %r', self.actor.username, name, level)
         self.response.payload = {'name': name, 'level': level, 'announced': announced}
 

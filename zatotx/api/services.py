@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.api.base import AdminService
-from zatotx.api.object_conversion import align_columns, object_to_row, parse_changes
+from zatotx.api.admin_service import AdminService
+from zatotx.api.zato_object_conversion import align_columns, object_to_row, parse_changes
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.schema.meta import ObjectType, reference_fields
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
-from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.io.elements import AsIs, Int, Text
 from zatotx.service.naming import implementation_name
 
@@ -23,7 +23,8 @@ KEY = 'service'  # key of the object type; also the namespace of references from
 
 def service_not_found_message(snapshot: Snapshot, name: str) -> str:
     """Return the error message for a service that does not exist."""
-    return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.objects_of_types(KEY)))}'
+    suggestion = suggest_similar_name(name, (row.name for row in snapshot.objects_of_types(KEY)))
+    return f'No service is called {name!r}{suggestion}'
 
 
 class ServiceAdminService(AdminService):

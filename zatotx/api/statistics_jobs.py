@@ -8,9 +8,14 @@ from typing import ClassVar
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_request
-from zatotx.metrics.usage_aggregation import add_to_totals, aggregate, aggregate_minutes, summarize
-from zatotx.rules.statistics.periods import DAY, HOUR, MONTH, WEEK, YEAR
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.metrics.usage_aggregation import (
+    add_minutes_to_totals,
+    aggregate_minutes,
+    aggregate_period,
+    summarize_current_and_previous,
+)
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MONTH, WEEK, YEAR
 
 _OPTION = 'max_batch_size'  # in the text of the job, as in Zato
 MAX_BATCH_SIZE = 99_999
@@ -24,7 +29,7 @@ class ProcessRawTimes(AdminService):
 
     async def handle(self) -> None:
         most = _batch_size(self.request.raw_request)
-        self.response.payload = {'minutes': await add_to_totals(self.server.usage, time(), most)}
+        self.response.payload = {'minutes': await add_minutes_to_totals(self.server.usage, time(), most)}
 
 
 class AggregateByMinute(AdminService):
@@ -41,7 +46,7 @@ class _Aggregate(AdminService):
     period: ClassVar[str]
 
     async def handle(self) -> None:
-        self.response.payload = {'periods': await aggregate(self.server.usage, self.period, time())}
+        self.response.payload = {'periods': await aggregate_period(self.server.usage, self.period, time())}
 
 
 class AggregateByHour(_Aggregate):
@@ -70,7 +75,9 @@ class _Summarize(AdminService):
     period: ClassVar[str]
 
     async def handle(self) -> None:
-        self.response.payload = {'periods': await summarize(self.server.usage, self.period, time())}
+        self.response.payload = {
+            'periods': await summarize_current_and_previous(self.server.usage, self.period, time())
+        }
 
 
 class CreateSummaryByDay(_Summarize):
@@ -110,7 +117,7 @@ def _batch_size(text: object) -> int:
             try:
                 return msgspec.convert(int(value), type=int)
             except ValueError:
-                raise bad_request(_OPTION, f'must be a whole number, not {value.strip()!r}') from None
+                raise bad_field_error(_OPTION, f'must be a whole number, not {value.strip()!r}') from None
     return MAX_BATCH_SIZE
 
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, ClassVar
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.metrics.counters import LATENCY_BUCKETS
-from zatotx.metrics.usage_aggregation import read_periods
+from zatotx.metrics.usage_aggregation import read_usage_of_periods
 from zatotx.model.errors import NotFound
 from zatotx.model.service_usage import NO_USAGE, UsageByService
-from zatotx.rules.statistics.periods import (
+from zatotx.rules.statistics.calendar_periods import (
     DAY,
     HOUR,
     MINUTE,
@@ -23,19 +23,19 @@ from zatotx.rules.statistics.periods import (
     RETENTION,
     WEEK,
     YEAR,
-    next_start,
-    start_of,
-    starts_between,
-    suitable_period,
+    next_period_start,
+    period_start,
+    period_starts_between,
+    suitable_period_length,
 )
-from zatotx.rules.statistics.reports import (
+from zatotx.rules.statistics.usage_rows import (
     MEAN,
     N_TYPES,
     estimate_percentile,
-    make_rows,
+    highest_usage_rows,
+    make_usage_rows,
     mean_time,
-    shortest_bound,
-    top_rows,
+    shortest_duration_bound,
 )
 from zatotx.schema.validation import parse_datetime
 from zatotx.service.io.elements import Bool, Int, Text
@@ -54,14 +54,14 @@ class StatisticsService(AdminService):
         text = str(self.request.input[field] or '')
         found = parse_datetime(text)
         if not isinstance(found, datetime) or not 1970 <= found.year < 9999:
-            raise bad_request(field, f'expected a date such as 2026-11-30 or 2026-11-30 17:00:00, got {text!r}')
+            raise bad_field_error(field, f'expected a date such as 2026-11-30 or 2026-11-30 17:00:00, got {text!r}')
         return found.timestamp()
 
     def range(self) -> tuple[float, float]:
         """Return start and stop of the request as unix times. Raises BadInput."""
         start, stop = self.moment('start'), self.moment('stop')
         if not start < stop <= start + MAX_RANGE:
-            raise bad_request('stop', 'must be later than start, by ten years at most')
+            raise bad_field_error('stop', 'must be later than start, by ten years at most')
         return start, stop
 
     def top(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -69,16 +69,16 @@ class StatisticsService(AdminService):
         n = DEFAULT_N if self.request.input.n in (None, '') else self.request.input.n
         n_type = self.request.input.n_type or MEAN
         if not 1 <= n <= MAX_N:
-            raise bad_request('n', f'must be 1 to {MAX_N}')
+            raise bad_field_error('n', f'must be 1 to {MAX_N}')
         if n_type not in N_TYPES:
-            raise bad_request('n_type', f'must be {" or ".join(N_TYPES)}, not {n_type!r}')
-        return top_rows(rows, n, n_type)
+            raise bad_field_error('n_type', f'must be {" or ".join(N_TYPES)}, not {n_type!r}')
+        return highest_usage_rows(rows, n, n_type)
 
     def rows(self, periods: Sequence[UsageByService], seconds: float) -> list[dict[str, Any]]:
         """Return the rows of a range. `seconds`: its length so far. The services of zatotx itself are omitted if the
         request says `internal: false`."""
         with_internal = self.request.input.get('internal') is not False
-        return make_rows(periods, seconds=seconds, bounds=LATENCY_BUCKETS, with_internal=with_internal)
+        return make_usage_rows(periods, seconds=seconds, bounds=LATENCY_BUCKETS, with_internal=with_internal)
 
 
 class _RangeInput:
@@ -96,10 +96,10 @@ class _RangeReport(StatisticsService):
 
     async def handle(self) -> None:
         start, stop = self.range()
-        period = suitable_period(start, stop, time())
-        starts = list(starts_between(period, start, stop))
-        periods = await read_periods(self.server.usage, period, starts)
-        until = next_start(period, starts[-1])
+        period = suitable_period_length(start, stop, time())
+        starts = list(period_starts_between(period, start, stop))
+        periods = await read_usage_of_periods(self.server.usage, period, starts)
+        until = next_period_start(period, starts[-1])
         self.response.payload = self.top(self.rows(periods, min(until, time()) - starts[0]))
 
 
@@ -124,9 +124,11 @@ class _PeriodReport(StatisticsService):
     period: ClassVar[str]
 
     async def handle(self) -> None:
-        start, store = start_of(self.period, self.moment('start')), self.server.usage
-        end = next_start(self.period, start)
-        periods = await read_periods(store, PARTS[self.period], list(starts_between(PARTS[self.period], start, end)))
+        start, store = period_start(self.period, self.moment('start')), self.server.usage
+        end = next_period_start(self.period, start)
+        periods = await read_usage_of_periods(
+            store, PARTS[self.period], list(period_starts_between(PARTS[self.period], start, end))
+        )
         summary = await store.usage(self.period, [start])
         if _calls(summary) > _calls(periods):  # the parts are not kept for as long
             periods = summary
@@ -180,17 +182,17 @@ class GetByService(StatisticsService):
         if stored is None or stored.type != 'service':
             raise NotFound(self.cid, f'No service has the id {self.request.input.service_id}')
         start, stop = self.range()
-        period = suitable_period(start, stop, time())
-        starts = list(starts_between(period, start, stop))
-        periods = await read_periods(self.server.usage, period, starts)
-        rows = self.rows(periods, min(next_start(period, starts[-1]), time()) - starts[0])
+        period = suitable_period_length(start, stop, time())
+        starts = list(period_starts_between(period, start, stop))
+        periods = await read_usage_of_periods(self.server.usage, period, starts)
+        rows = self.rows(periods, min(next_period_start(period, starts[-1]), time()) - starts[0])
         found = next((row for row in rows if row['service_name'] == stored.name), {'service_name': stored.name})
         _, totals = await self.server.usage.totals()
         total = totals.get(stored.name, NO_USAGE)
         self.response.payload = {
             **found, 'usage_all_time': total.calls, 'errors_all_time': total.errors,
             'mean_all_time': round(mean_time(total), 2),
-            'min_all_time': shortest_bound(LATENCY_BUCKETS, total.buckets) * 1000,
+            'min_all_time': shortest_duration_bound(LATENCY_BUCKETS, total.buckets) * 1000,
             'max_all_time': estimate_percentile(LATENCY_BUCKETS, total.buckets, 1.0) * 1000,
         }  # fmt: skip
 
@@ -210,8 +212,8 @@ class Delete(StatisticsService):
         deleted = 0
         for period in (MINUTE, HOUR, DAY, WEEK, MONTH, YEAR):
             begin = max(start, time() - RETENTION[period] - 86_400)
-            whole = [one for one in starts_between(period, begin, stop)
-                     if one >= start and next_start(period, one) <= stop]  # fmt: skip
+            whole = [one for one in period_starts_between(period, begin, stop)
+                     if one >= start and next_period_start(period, one) <= stop]  # fmt: skip
             deleted += await self.server.usage.delete(period, whole)
         self.logger.info('%s deleted the statistics from %s to %s', self.actor.username, _date(start), _date(stop))
         self.response.payload = {'deleted': deleted}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.api.services import service_not_found_message
 from zatotx.model.errors import BadInput, NotFound
 from zatotx.rules.http.public_url import join_public_url
@@ -20,7 +20,7 @@ from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.io.elements import Text
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.xml.parser import parse as parse_xml
+from zatotx.wire.xml.parser import parse_document as parse_xml
 
 _SOAP = {'connection': 'channel', 'transport': 'soap'}  # fixed fields of the channels that have a WSDL
 _XML = 'text/xml; charset=utf-8'
@@ -63,29 +63,29 @@ class GetChannelWsdl(AdminService):
         `address` is the path that clients send messages to. Raises Conflict if two of the channels contradict each
         other.
         """
-        from zatotx.service.io.wsdl_builder import WsdlBuilder, WsdlChannel  # few servers have SOAP channels
-        from zatotx.wire.soap.soap_action import to_urn
+        from zatotx.service.io.wsdl_builder import UrlWsdlBuilder, WsdlChannelInput  # few servers have SOAP channels
+        from zatotx.wire.soap.soap_action import service_namespace_urn
         from zatotx.wire.soap.wsdl_writer import WsdlDescription, write_wsdl
         from zatotx.wire.xml.xsd_writer import to_type_name
 
-        offer = WsdlBuilder()
+        offer = UrlWsdlBuilder()
         services = self.server.services.current
         for stored in channels:
             entry = services.get(stored.value.service)
             if entry is not None and entry.is_active:
-                offer.add_channel(WsdlChannel(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
+                offer.add_channel(WsdlChannelInput(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
         first = channels[0].value
         base_url = next((stored.value.public_url for stored in channels if stored.value.public_url), '')
         path = first.url_path.strip('/')
         return write_wsdl(WsdlDescription(
-            name=to_type_name(path), namespace=to_urn(f'wsdl:{path}'), operations=offer.operations,
+            name=to_type_name(path), namespace=service_namespace_urn(f'wsdl:{path}'), operations=offer.operations,
             url=join_public_url(base_url or self.request.http.base_url, quote(address, safe=_OF_PATH)),
             schemas=offer.schemas(),
             versions=('1.1', '1.2') if first.soap_version == '1.1' else ('1.2', '1.1'),
         ))  # fmt: skip
 
 
-class SetWsdl(AdminService):
+class SetServiceWsdl(AdminService):
     """Store a WSDL document (base64, at most 1 MiB) for a service. It replaces the generated document. An empty
     document removes the stored one."""
 
@@ -126,7 +126,7 @@ class GetUploadedWsdl(AdminService):
         }  # fmt: skip
 
 
-class HasWsdl(AdminService):
+class HasUploadedWsdl(AdminService):
     """Return whether a WSDL document was uploaded for a service."""
 
     name = 'zato.service.has-wsdl'
@@ -178,14 +178,14 @@ def _decode_upload(encoded: str) -> str:
     try:
         data = b64decode(''.join(encoded.split()), validate=True)  # Zato's clients split it into lines
     except (NotBase64, ValueError):
-        raise bad_request('wsdl', 'is not base64') from None
+        raise bad_field_error('wsdl', 'is not base64') from None
     if len(data) > _MAX_SIZE:
-        raise bad_request('wsdl', f'is longer than {_MAX_SIZE} bytes')
+        raise bad_field_error('wsdl', f'is longer than {_MAX_SIZE} bytes')
     try:
         parse_xml(data)
         return data.decode('utf-8')
     except (Malformed, UnicodeDecodeError) as error:
-        raise bad_request('wsdl', f'is no XML in UTF-8: {error}') from None
+        raise bad_field_error('wsdl', f'is no XML in UTF-8: {error}') from None
 
 
-SERVICES = (GetChannelWsdl, SetWsdl, GetUploadedWsdl, HasWsdl)
+SERVICES = (GetChannelWsdl, SetServiceWsdl, GetUploadedWsdl, HasUploadedWsdl)

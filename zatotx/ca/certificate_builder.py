@@ -42,7 +42,7 @@ CLOCK_SKEW = timedelta(minutes=5)  # by which validity begins earlier, for machi
 _SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
 
-class Profile(NamedTuple):
+class CertificateProfile(NamedTuple):
     """A certificate profile: the key usage and extensions of one type of certificate."""
 
     name: str  # as on the command line
@@ -55,22 +55,22 @@ LOCAL_HOSTS = ('localhost', '127.0.0.1', '::1')
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile('server', (_SERVER,), LOCAL_HOSTS),
-        Profile('lb-agent', (_SERVER, _CLIENT), LOCAL_HOSTS),
-        Profile('web-admin', (_SERVER, _CLIENT), LOCAL_HOSTS),
-        Profile('client', (_CLIENT,)),
+        CertificateProfile('server', (_SERVER,), LOCAL_HOSTS),
+        CertificateProfile('lb-agent', (_SERVER, _CLIENT), LOCAL_HOSTS),
+        CertificateProfile('web-admin', (_SERVER, _CLIENT), LOCAL_HOSTS),
+        CertificateProfile('client', (_CLIENT,)),
     )
 }
 
 
-class Validity(NamedTuple):
+class ValidityPeriod(NamedTuple):
     """The validity period of a certificate or revocation list."""
 
     start: datetime
     end: datetime
 
 
-class Issuer(NamedTuple):
+class CertificateIssuer(NamedTuple):
     """The certificate and key of a certificate authority, which sign other certificates."""
 
     certificate: Certificate
@@ -90,14 +90,14 @@ def make_key() -> EllipticCurvePrivateKey:
     return generate_private_key(SECP256R1())
 
 
-def make_validity(now: datetime, days: int, limit: datetime | None = None) -> Validity:
+def make_validity_period(now: datetime, days: int, limit: datetime | None = None) -> ValidityPeriod:
     """Return a validity period of `days` days that begins now and ends at `limit` at the latest."""
     end = now.replace(microsecond=0) + timedelta(days=days)
-    return Validity(now.replace(microsecond=0) - CLOCK_SKEW, end if limit is None else min(end, limit))
+    return ValidityPeriod(now.replace(microsecond=0) - CLOCK_SKEW, end if limit is None else min(end, limit))
 
 
 def build_authority(
-    subject: Name, key: CertificateIssuerPrivateKeyTypes, serial: int, validity: Validity
+    subject: Name, key: CertificateIssuerPrivateKeyTypes, serial: int, validity: ValidityPeriod
 ) -> Certificate:
     """Build the self-signed certificate of an authority that must not sign other authorities."""
     identifier = SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -112,7 +112,11 @@ def build_authority(
 
 
 def build_certificate(
-    template: CertificateTemplate, key: EllipticCurvePrivateKey, serial: int, validity: Validity, issuer: Issuer
+    template: CertificateTemplate,
+    key: EllipticCurvePrivateKey,
+    serial: int,
+    validity: ValidityPeriod,
+    issuer: CertificateIssuer,
 ) -> Certificate:
     """Build a certificate for `key`, signed by the issuer."""
     builder = (
@@ -152,7 +156,7 @@ def template_of(certificate: Certificate) -> CertificateTemplate:
     return CertificateTemplate(certificate.subject, tuple(usages), tuple(names[0]) if names else ())
 
 
-class Revocation(NamedTuple):
+class RevokedCertificate(NamedTuple):
     """A revoked certificate: its serial number, time and reason."""
 
     serial: int
@@ -161,7 +165,7 @@ class Revocation(NamedTuple):
 
 
 def build_revocation_list(
-    revocations: Iterable[Revocation], number: int, validity: Validity, issuer: Issuer
+    revocations: Iterable[RevokedCertificate], number: int, validity: ValidityPeriod, issuer: CertificateIssuer
 ) -> CertificateRevocationList:
     """Build a certificate revocation list (RFC 5280 §5). `number` must be greater than the numbers of all earlier
     lists."""
@@ -178,7 +182,7 @@ def build_revocation_list(
     return builder.sign(issuer.key, SHA256())
 
 
-def _issuer_identifier(issuer: Issuer) -> AuthorityKeyIdentifier:
+def _issuer_identifier(issuer: CertificateIssuer) -> AuthorityKeyIdentifier:
     identifier = issuer.certificate.extensions.get_extension_for_class(SubjectKeyIdentifier).value
     return AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 

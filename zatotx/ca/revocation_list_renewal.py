@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.authority_directory import MATERIAL, AuthorityStore
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.errors import AuthorityError
-from zatotx.ca.store import MATERIAL, AuthorityStore
 
 INTERVAL = 600.0  # seconds between checks
 

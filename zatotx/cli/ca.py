@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zatotx.cli.command_output import Decorator, make_format_option, print_json, print_table
 from zatotx.cli.environment.atomic_files import atomic_directory
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import Decorator, format_option, print_json, print_table
-from zatotx.cli.secret_values import read_secret
+from zatotx.cli.secret_options import read_secret
 
 if TYPE_CHECKING:
-    from zatotx.ca.authority import CertificateAuthority, IssuedCertificate, ListedCertificate
+    from zatotx.ca.certificate_authority import CertificateAuthority, IssuedCertificate, ListedCertificate
 
-MARKER = '.zato-ca-dir'  # zatotx.ca.store, which takes time to import
+MARKER = '.zato-ca-dir'  # zatotx.ca.authority_directory, which takes time to import
 PASSPHRASE_VARIABLE = 'ZATOTX_CA_PASSPHRASE'
 MAX_DAYS = 36_500
 REASONS = (
@@ -93,13 +93,13 @@ def create() -> None:
 @_subject_options('Sample CA')
 @_days_option(3650)
 @_passphrase_option("Encrypts the authority's key, and is then needed to issue, renew and revoke")
-@format_option()
+@make_format_option()
 def create_ca(path: str, days: int, passphrase: str | None, form: str, common_name: str, **fields: str) -> None:
     """Create a certificate authority with a P-256 key and an empty revocation list at PATH.
 
     It is created completely, or not at all.
     """
-    from zatotx.ca.authority import CertificateAuthority
+    from zatotx.ca.certificate_authority import CertificateAuthority
 
     target = Path(path).absolute()
     phrase = _passphrase(passphrase)
@@ -129,10 +129,10 @@ def create_ca(path: str, days: int, passphrase: str | None, form: str, common_na
 @_subject_options('the name of the server')
 @_days_option(365)
 @_unlock_option()
-@format_option()
+@make_format_option()
 def create_server(path: str, cluster: str, server: str, common_name: str, **options: Any) -> None:
     """Create a certificate with which a server authenticates itself to clients. Its files are CLUSTER-SERVER-….pem."""
-    from zatotx.ca.subject import check_file_name
+    from zatotx.ca.certificate_names import check_file_name
 
     with _errors():
         check_file_name(cluster, 'name of the cluster')
@@ -150,7 +150,7 @@ def create_server(path: str, cluster: str, server: str, common_name: str, **opti
 @_subject_options('lb-agent')
 @_days_option(365)
 @_unlock_option()
-@format_option()
+@make_format_option()
 def create_lb_agent(path: str, common_name: str, **options: Any) -> None:
     """Create a certificate with which the load balancer's agent authenticates itself to its clients."""
     _issue(path, 'lb-agent', 'lb-agent', common_name or 'lb-agent', **options)
@@ -166,7 +166,7 @@ def create_lb_agent(path: str, common_name: str, **options: Any) -> None:
 @_subject_options('web-admin')
 @_days_option(365)
 @_unlock_option()
-@format_option()
+@make_format_option()
 def create_web_admin(path: str, common_name: str, **options: Any) -> None:
     """Create a certificate with which the web admin authenticates itself to the load balancer's agent and to browsers.
     """
@@ -184,7 +184,7 @@ def create_web_admin(path: str, common_name: str, **options: Any) -> None:
 @_subject_options('NAME')
 @_days_option(365)
 @_unlock_option()
-@format_option()
+@make_format_option()
 def create_client(path: str, name: str, common_name: str, **options: Any) -> None:
     """Create a certificate with which a client authenticates itself to servers and to the load balancer's agent."""
     _issue(path, 'client', name, common_name or name, **options)
@@ -207,9 +207,12 @@ def _issue(
 
 def _use(authority: CertificateAuthority, issued: IssuedCertificate) -> dict[str, Any]:
     """Make running servers use a new certificate; returns the facts about it."""
-    from zatotx.cli.environment.environment_authority import reload_servers
+    from zatotx.cli.environment.environment_authority import reload_server_certificates
 
-    return {**_issued_row(issued), 'reloaded': reload_servers(authority.store.directory, issued.certificate)}
+    return {
+        **_issued_row(issued),
+        'reloaded': reload_server_certificates(authority.store.directory, issued.certificate),
+    }
 
 
 def _print_issued(authority: CertificateAuthority, issued: IssuedCertificate, verb: str) -> None:
@@ -234,7 +237,7 @@ def _issued_row(issued: IssuedCertificate) -> dict[str, Any]:
 
 @click.command('list', epilog='\b\nExamples:\n  zatotx ca list ~/env/qs-1\n  zatotx ca list ~/ca --format json')
 @_path_argument()
-@format_option()
+@make_format_option()
 def list_(path: str, form: str) -> None:
     """List the issued certificates, oldest first. A renewed name is listed once for each of its certificates."""
     with _errors():
@@ -265,10 +268,10 @@ def _row(each: ListedCertificate) -> dict[str, Any]:
 )
 @_path_argument()
 @click.argument('name', metavar='NAME|SERIAL', help='A name or serial number that ca list shows; ca = the authority.')
-@format_option()
+@make_format_option()
 def show(path: str, name: str, form: str) -> None:
     """Show a certificate: the newest one of a name, or the one with a serial number."""
-    from zatotx.cli.certificate_text import describe_certificate
+    from zatotx.cli.certificate_description import describe_certificate
 
     with _errors():
         authority = _open(path)
@@ -283,11 +286,11 @@ def show(path: str, name: str, form: str) -> None:
 
 def _find(authority: CertificateAuthority, name: str) -> tuple[Path, str]:
     """Return the file of a certificate and the word for its status. Raises CommandError."""
-    from zatotx.ca.authority import AUTHORITY_NAME, matches
+    from zatotx.ca.certificate_authority import AUTHORITY_NAME, matches_name_or_serial
 
     if name == AUTHORITY_NAME:
         return authority.store.certificate, 'authority'
-    found = [each for each in authority.entries() if matches(each.entry, name)]
+    found = [each for each in authority.entries() if matches_name_or_serial(each.entry, name)]
     if not found:
         raise CommandError(f"There is no certificate {name}: 'zatotx ca list' shows their names.")
     return found[-1].path, STATUS_WORDS[found[-1].status]
@@ -302,7 +305,7 @@ def _find(authority: CertificateAuthority, name: str) -> tuple[Path, str]:
                 help='Names that ca list shows; ca = the authority itself.')  # fmt: skip
 @click.option('--days', type=click.IntRange(1, MAX_DAYS), help='Days of validity. Default: 365, for ca 3650.')
 @_unlock_option()
-@format_option()
+@make_format_option()
 def renew(path: str, names: tuple[str, ...], days: int | None, passphrase: str | None, form: str) -> None:
     """Renew certificates: issue them again with the same names, new keys and a new validity period.
 
@@ -310,7 +313,7 @@ def renew(path: str, names: tuple[str, ...], days: int | None, passphrase: str |
     restart. The old certificates stay valid until they expire or are revoked by their serial numbers. The authority
     itself keeps its key, so certificates that it signed stay valid.
     """
-    from zatotx.ca.authority import AUTHORITY_DAYS, AUTHORITY_NAME, CERTIFICATE_DAYS
+    from zatotx.ca.certificate_authority import AUTHORITY_DAYS, AUTHORITY_NAME, CERTIFICATE_DAYS
 
     with _errors():
         authority = _open(path, passphrase)
@@ -335,7 +338,7 @@ def renew(path: str, names: tuple[str, ...], days: int | None, passphrase: str |
 @click.option('--reason', default='unspecified', show_default=True, type=click.Choice(REASONS),
               help='The reason on the revocation list.')  # fmt: skip
 @_unlock_option()
-@format_option()
+@make_format_option()
 def revoke(path: str, name: str, reason: str, passphrase: str | None, form: str) -> None:
     """Revoke all valid certificates of a name, or the one with a serial number, and sign the revocation list.
 
@@ -359,7 +362,7 @@ def revoke(path: str, name: str, reason: str, passphrase: str | None, form: str)
 @_path_argument()
 @_days_option(30)
 @_unlock_option()
-@format_option()
+@make_format_option()
 def crl(path: str, days: int, passphrase: str | None, form: str) -> None:
     """Sign the revocation list again, with a new validity period.
 
@@ -391,7 +394,7 @@ def ca() -> None:
 
 
 def _open(path: str, passphrase: str | None = None) -> CertificateAuthority:
-    from zatotx.ca.authority import CertificateAuthority
+    from zatotx.ca.certificate_authority import CertificateAuthority
 
     directory = Path(path).absolute()
     if not (directory / MARKER).is_file() and (directory / 'ca' / MARKER).is_file():
@@ -413,9 +416,9 @@ def _passphrase(given: str | None) -> str:
 
 
 def _subject(common_name: str, fields: dict[str, str]) -> Any:
-    from zatotx.ca.subject import Subject
+    from zatotx.ca.certificate_names import CertificateSubject
 
-    return Subject(
+    return CertificateSubject(
         common_name=common_name, organization=fields['organization'],
         organizational_unit=fields['organizational_unit'], locality=fields['locality'],
         state=fields['state_or_province'], country=fields['country'],

@@ -9,41 +9,51 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.checks import files, load_balancer, machine, odb_and_redis, tls_files, versions
-from zatotx.cli.checks.check_model import BROKEN, CheckContext, CheckFunction, as_component
+from zatotx.cli.checks import (
+    files_and_permissions,
+    load_balancer,
+    machine_resources,
+    odb_and_redis,
+    tls_files,
+    versions,
+)
+from zatotx.cli.checks.check_definition import BROKEN, CheckContext, CheckFunction, environment_as_component
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, progress_if_slow
 from zatotx.cli.environment.component_types import CONNECTOR, LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
-from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, find_environment
+from zatotx.cli.environment.environment_layout import CREDENTIALS, Component, Environment, find_environment
 from zatotx.cli.errors import CommandError, combine_errors, format_os_error
-from zatotx.cli.output import format_option, path_argument, print_json, progress
 
 # What is checked, and the checks of `zatotx doctor` that do it.
 ENVIRONMENT_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
-    CREDENTIALS: (files.check_credentials, files.check_permissions)
+    CREDENTIALS: (files_and_permissions.check_credentials, files_and_permissions.check_secret_file_permissions)
 }
 SERVER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
-    'config/server.toml': (versions.check_settings, files.check_permissions),
-    'secret key': (files.check_secret_key,),
-    'directories': (files.check_directories,),
-    'ports': (machine.check_ports, machine.check_duplicate_ports),
+    'config/server.toml': (versions.check_server_settings, files_and_permissions.check_secret_file_permissions),
+    'secret key': (files_and_permissions.check_secret_key,),
+    'directories': (files_and_permissions.check_directories,),
+    'ports': (machine_resources.check_ports, machine_resources.check_duplicate_ports),
     'database': (odb_and_redis.check_odb,),
     'redis': (odb_and_redis.check_redis,),
 }
 CONNECTOR_CHECKS = {name.replace('server.toml', 'connector.toml'): checks for name, checks in SERVER_CHECKS.items()}
 REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
-    'directory': (files.check_permissions,),
-    'program': (machine.check_redis_program,),
+    'directory': (files_and_permissions.check_secret_file_permissions,),
+    'program': (machine_resources.check_redis_program,),
 }
 LOAD_BALANCER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
-    'config/lb.toml': (load_balancer.check_configuration, files.check_permissions),
+    'config/lb.toml': (
+        load_balancer.check_load_balancer_configuration,
+        files_and_permissions.check_secret_file_permissions,
+    ),
     'agent': (tls_files.check_agent_files,),
-    'directories': (files.check_directories,),
-    'ports': (machine.check_ports, machine.check_duplicate_ports),
+    'directories': (files_and_permissions.check_directories,),
+    'ports': (machine_resources.check_ports, machine_resources.check_duplicate_ports),
 }
 
 WEB_ADMIN_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
-    'config/admin.toml': (versions.check_admin_settings, files.check_permissions),
-    'directories': (files.check_directories,),
-    'ports': (machine.check_ports, machine.check_duplicate_ports),
+    'config/admin.toml': (versions.check_admin_settings, files_and_permissions.check_secret_file_permissions),
+    'directories': (files_and_permissions.check_directories,),
+    'ports': (machine_resources.check_ports, machine_resources.check_duplicate_ports),
 }
 
 # By type of component.
@@ -62,8 +72,8 @@ class CheckResult(NamedTuple):
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx check-config ~/env/qs-1\n  zatotx check-config ~/env/qs-1/server1')
-@path_argument()
-@format_option()
+@make_path_argument()
+@make_format_option()
 def check_config(path: str, form: str) -> None:
     """Check files, permissions, keys, ports, database and Redis of an environment or one component, without changing
     anything.
@@ -71,7 +81,7 @@ def check_config(path: str, form: str) -> None:
     Returns 1 if anything would keep it from running, with one sentence per problem.
     """
     environment = find_environment(path)
-    with progress('Checking'):
+    with progress_if_slow('Checking'):
         findings = list(run_config_checks(environment))
     errors = [finding for finding in findings if finding.error]
     if form == 'json':
@@ -90,7 +100,9 @@ def run_config_checks(environment: Environment) -> Iterator[CheckResult]:
     context = CheckContext(environment)
     if environment.is_complete:
         for what, checks in ENVIRONMENT_CHECKS.items():
-            yield CheckResult('environment', what, configuration_errors(as_component(environment), checks, context))
+            yield CheckResult(
+                'environment', what, configuration_errors(environment_as_component(environment), checks, context)
+            )
     for part in environment.components:
         for what, checks in COMPONENT_CHECKS[part.kind].items():
             yield CheckResult(part.name, what, configuration_errors(part, checks, context))

@@ -21,7 +21,7 @@ COMPLETION_TIMEOUT = 0.3  # seconds that a running server gets to list its servi
 ENVIRONMENT_MARKER, COMPONENT_MARKER = (
     'credentials.toml',
     '.zato-info',
-)  # marker files of both (zatotx.cli.environment.layout)
+)  # marker files of both (zatotx.cli.environment.environment_layout)
 Result = TypeVar('Result')
 
 
@@ -53,10 +53,10 @@ def complete_services(ctx: click.Context, param: click.Parameter, incomplete: st
     from zatotx.cli.environment.cluster_client import (
         ClusterClient,  # imported before the timeout starts
     )
-    from zatotx.cli.environment.layout import find_environment
+    from zatotx.cli.environment.environment_layout import find_environment
 
     path = str(ctx.params.get('path') or '')
-    rows = run_with_timeout(COMPLETION_TIMEOUT, lambda: list_services(ClusterClient(find_environment(path)))) or []
+    rows = run_with_timeout(COMPLETION_TIMEOUT, lambda: list_service_names(ClusterClient(find_environment(path)))) or []
     include_internal = incomplete.startswith('zato')
     return [
         CompletionItem(row['name'])
@@ -68,7 +68,7 @@ def complete_services(ctx: click.Context, param: click.Parameter, incomplete: st
 def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the names of jobs of the environment in PATH, if one of its servers responds in time."""
     from zatotx.cli.environment.cluster_client import ClusterClient
-    from zatotx.cli.environment.layout import find_environment
+    from zatotx.cli.environment.environment_layout import find_environment
 
     def names() -> list[str]:
         cluster = ClusterClient(find_environment(str(ctx.params.get('path') or '')))
@@ -79,7 +79,7 @@ def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
-def list_services(cluster: ClusterClient) -> list[dict[str, Any]]:
+def list_service_names(cluster: ClusterClient) -> list[dict[str, Any]]:
     """Return the names of the services that a running server lists."""
     found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=COMPLETION_TIMEOUT)
     return list(found or [])
@@ -95,7 +95,7 @@ def object_type_keys(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the names of the users in the credentials.toml of PATH."""
-    from zatotx.cli.environment.layout import CREDENTIALS, find_environment, read_toml
+    from zatotx.cli.environment.environment_layout import CREDENTIALS, find_environment, read_toml
 
     path = str(ctx.params.get('path') or '')
     found = (

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
+from zatotx.cli.command_output import progress_if_slow
 from zatotx.cli.environment.atomic_files import atomic_directory
 from zatotx.cli.environment.cluster_file import write_cluster_files
 from zatotx.cli.environment.component_types import REDIS
-from zatotx.cli.environment.components.registry import operations_of_type
+from zatotx.cli.environment.components.operations_registry import operations_of_type
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import write_authority
+from zatotx.cli.environment.environment_layout import CREDENTIALS
 from zatotx.cli.environment.initial_files import write_credentials
-from zatotx.cli.environment.layout import CREDENTIALS
-from zatotx.cli.output import progress
 from zatotx.cli.quickstart import create_environment_odb, plan_environment, resolve_odb_url, run_steps
 
 
@@ -31,11 +31,11 @@ def create_odb(odb_url: str) -> None:
     """Create the tables of an ODB, to which `zatotx create cluster` adds clusters. An ODB of this version is not
     changed."""
     from zatotx.cli.environment.odb_and_redis_access import convert_errors
-    from zatotx.odb.maintenance import create_tables
+    from zatotx.odb.offline_operations import create_tables
     from zatotx.wire.url_masking import mask_url
 
     url = resolve_odb_url(odb_url)
-    with progress('Creating the tables'), convert_errors():
+    with progress_if_slow('Creating the tables'), convert_errors():
         is_new = create_tables(url)
     click.echo(f'{mask_url(url)} {"has the tables of an ODB now" if is_new else "is an ODB already"}.')
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.cluster_file import next_name, read_shared_settings
+from zatotx.cli.command_output import make_path_argument
+from zatotx.cli.environment.cluster_file import next_component_name, read_shared_settings
 from zatotx.cli.environment.component_types import CONNECTOR
 from zatotx.cli.environment.components.connector import PORT, NewConnector, write_connector
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component, components_of, find_environment
-from zatotx.cli.environment.processes import is_free
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component, components_of, find_environment
+from zatotx.cli.environment.process_discovery import is_port_free
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import path_argument
 
 MAX_PORT = 65_535
 
@@ -21,7 +21,7 @@ MAX_PORT = 65_535
     short_help='Add a connector to an environment.',
     epilog='\b\nExamples:\n  zatotx create connector ~/env/qs-1\n  zatotx create connector ~/env/qs-1 --port 17055',
 )
-@path_argument()
+@make_path_argument()
 @click.option('--port', default=0, type=click.IntRange(0, MAX_PORT),
               help="Where it listens for its own endpoints; default: after the environment's other connectors.")
 def create_connector(path: str, port: int) -> None:
@@ -30,7 +30,7 @@ def create_connector(path: str, port: int) -> None:
     environment = find_environment(path).environment
     parts = components_of(environment)
     shared = read_shared_settings(environment)
-    name, _ = next_name(environment, parts, CONNECTOR, 'connector')
+    name, _ = next_component_name(environment, parts, CONNECTOR, 'connector')
     chosen = port or _free_port(parts)
     write_connector(environment / name, NewConnector(
         cluster=shared.cluster, port=chosen, odb_url=shared.odb_url, redis_url=shared.redis_url, key=shared.key,
@@ -44,6 +44,6 @@ def _free_port(parts: tuple[Component, ...]) -> int:
     own = [address.port for part in parts if part.kind == CONNECTOR
            for address in operations_of(part).listen_addresses(part)]  # fmt: skip
     for port in range(max(own, default=PORT - 1) + 1, MAX_PORT):
-        if is_free('127.0.0.1', port):
+        if is_port_free('127.0.0.1', port):
             return port
     raise CommandError('No port is free: give one with --port.')

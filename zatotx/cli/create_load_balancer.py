@@ -8,8 +8,14 @@ from pathlib import Path
 import click
 
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir, write_private_file
-from zatotx.cli.environment.components.load_balancer import AGENT_PORT, PORT, NewAgent, NewServer, write_load_balancer
-from zatotx.cli.environment.layout import INFO_FILE
+from zatotx.cli.environment.components.load_balancer import (
+    AGENT_PORT,
+    PORT,
+    InitialAgent,
+    InitialServer,
+    write_load_balancer,
+)
+from zatotx.cli.environment.environment_layout import INFO_FILE
 from zatotx.cli.errors import CommandError
 
 
@@ -37,13 +43,19 @@ def create_load_balancer(
     target = Path(path).absolute()
     if any(character in cluster_name for character in '"\\\n\r\t'):
         raise click.BadParameter('must not contain quotation marks or backslashes', param_hint="'--cluster-name'")
-    parsed = [parse_server(text, number) for number, text in enumerate(servers, 1)]
+    parsed = [parse_server_address(text, number) for number, text in enumerate(servers, 1)]
     has_agent = check_agent_options(agent_files)
     with atomic_directory(target, INFO_FILE) as directory:
         write_load_balancer(
-            directory, cluster=cluster_name, servers=parsed, port=port, name=target.name,
-            agent=NewAgent(AGENT_PORT, True, has_revocation_list=bool(agent_files['agent_crl'])) if has_agent else None,
-        )  # fmt: skip
+            directory,
+            cluster=cluster_name,
+            servers=parsed,
+            port=port,
+            name=target.name,
+            agent=InitialAgent(AGENT_PORT, True, has_revocation_list=bool(agent_files['agent_crl']))
+            if has_agent
+            else None,
+        )
         if has_agent:
             copy_agent_files(directory / 'tls-agent', agent_files)
     click.echo(f'Load balancer  http://127.0.0.1:{port}')
@@ -66,12 +78,12 @@ def check_agent_options(files: Mapping[str, str]) -> bool:
 def copy_agent_files(directory: Path, files: Mapping[str, str]) -> None:
     """Copy the agent's TLS files to a directory, after checking that the agent can use them. Raises CommandError."""
     from zatotx.model.errors import StartError
-    from zatotx.processes.mutual_tls import MutualTlsFiles, load_context
+    from zatotx.processes.mutual_tls import MutualTlsFiles, load_tls_context
 
     crl = Path(files['agent_crl']) if files['agent_crl'] else None
     found = MutualTlsFiles(Path(files['agent_cert']), Path(files['agent_key']), Path(files['agent_ca']), crl)
     try:
-        load_context(found)
+        load_tls_context(found)
     except StartError as error:
         raise CommandError(f'The agent cannot use its files: {error}.') from None
     make_private_dir(directory)
@@ -80,10 +92,10 @@ def copy_agent_files(directory: Path, files: Mapping[str, str]) -> None:
             write_private_file(directory / f'zato-lba-{suffix}.pem', source.read_text('ascii'))
 
 
-def parse_server(text: str, number: int) -> NewServer:
+def parse_server_address(text: str, number: int) -> InitialServer:
     """Parse a server address of the form HOST:PORT. Raises BadParameter."""
     host, _, port = text.rpartition(':')
     host = host.strip('[]')
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65535 or any(c in host for c in '"\\ /'):
         raise click.BadParameter(f'{text!r} is not HOST:PORT, such as 10.0.0.1:17010', param_hint="'--server'")
-    return NewServer(f'server{number}', host, int(port))
+    return InitialServer(f'server{number}', host, int(port))

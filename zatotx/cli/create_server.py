@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.cluster_file import next_name, read_shared_settings
+from zatotx.cli.command_output import make_path_argument
+from zatotx.cli.environment.cluster_file import next_component_name, read_shared_settings
 from zatotx.cli.environment.component_types import LOAD_BALANCER, SERVER
-from zatotx.cli.environment.components.registry import operations_of
+from zatotx.cli.environment.components.operations_registry import operations_of
 from zatotx.cli.environment.components.server import write_server
 from zatotx.cli.environment.creation_plan import SERVER_PORT, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import issue_server_certificate
-from zatotx.cli.environment.layout import Component, components_of, find_environment
+from zatotx.cli.environment.environment_layout import Component, components_of, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.processes import is_free
+from zatotx.cli.environment.process_discovery import is_port_free
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import path_argument
 from zatotx.cli.quickstart import MAX_PORT, MAX_WORKERS
 
 
@@ -24,7 +24,7 @@ from zatotx.cli.quickstart import MAX_PORT, MAX_WORKERS
     epilog='\b\nExamples:\n  zatotx create server ~/env/qs-1\n'
     '  zatotx create server ~/env/qs-1 --port 17050 --workers 2',
 )
-@path_argument()
+@make_path_argument()
 @click.option('--port', default=0, type=click.IntRange(0, MAX_PORT),
               help="Where it listens; default: after the environment's other servers.")
 @click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MAX_WORKERS),
@@ -39,7 +39,7 @@ def create_server(path: str, port: int, workers: int) -> None:
     environment = find_environment(path).environment
     parts = components_of(environment)
     shared = read_shared_settings(environment)
-    name, number = next_name(environment, parts, SERVER, 'server')
+    name, number = next_component_name(environment, parts, SERVER, 'server')
     servers = [part for part in parts if part.kind == SERVER]
     chosen = port or free_port(servers)
     tls = any(first_tcp_address(part).scheme == 'https' for part in servers)
@@ -60,6 +60,6 @@ def free_port(servers: list[Component]) -> int:
     default port. Raises CommandError."""
     own = [address.port for part in servers for address in operations_of(part).listen_addresses(part)]
     for port in range(max(own, default=SERVER_PORT - 1) + 1, MAX_PORT):
-        if is_free('127.0.0.1', port):
+        if is_port_free('127.0.0.1', port):
             return port
     raise CommandError('No port is free: give one with --port.')

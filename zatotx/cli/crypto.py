@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.environment.atomic_files import write_private_file
-from zatotx.cli.environment.layout import Component, Environment, components_of, find_environment
-from zatotx.cli.environment.secret_keys import any_server, key_file, open_secrets, read_secret_key
+from zatotx.cli.environment.environment_layout import Component, Environment, components_of, find_environment
+from zatotx.cli.environment.secret_key_access import any_server, key_file, open_secrets, read_secret_key
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import path_argument, progress
-from zatotx.cli.secret_values import read_secret, secret_option
+from zatotx.cli.secret_options import make_secret_option, read_secret
 from zatotx.processes.secret_key import KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RotationStep(NamedTuple):
     epilog='\b\nExamples:\n  zatotx crypto rotate-key ~/env/qs-1\n'
     f'  {KEY_VARIABLE}="$NEW,$OLD" zatotx crypto rotate-key ~/env/qs-1',
 )
-@path_argument()
+@make_path_argument()
 def rotate_key(path: str) -> None:
     """Replace the secret key of an environment, and re-encrypt all secrets with the new key.
 
@@ -67,7 +67,7 @@ def rotate_key(path: str) -> None:
     environment = find_environment(path)
     with rotation_lock(environment.environment):
         for step in rotation_steps(environment):
-            with progress(step.text):
+            with progress_if_slow(step.text):
                 step.run()
     outcome = 'has a new key'
     if os.environ.get(KEY_VARIABLE):
@@ -105,11 +105,11 @@ def rotation_steps(environment: Environment) -> list[RotationStep]:
         RotationStep('Generating the key', lambda: write_private_file(plan, f'{new}\n')),
         RotationStep(
             'Distributing the key',
-            partial(update_key_files, servers, lambda keys: [*without_key(keys, new), new]),
+            partial(update_key_files, servers, lambda keys: [*remove_key(keys, new), new]),
         ),
         RotationStep(
             'Making the key the first one',
-            partial(update_key_files, servers, lambda keys: [new, *without_key(keys, new)]),
+            partial(update_key_files, servers, lambda keys: [new, *remove_key(keys, new)]),
         ),
         *reencryption_steps(servers, environment),
         RotationStep('Removing the old key', partial(update_key_files, servers, lambda keys: [new])),
@@ -180,7 +180,7 @@ def new_key() -> str:
     return secrets.new_key()
 
 
-def without_key(keys: Sequence[str], key: str) -> list[str]:
+def remove_key(keys: Sequence[str], key: str) -> list[str]:
     return [each for each in keys if each != key]
 
 
@@ -237,8 +237,8 @@ def generate_key() -> None:
     short_help='Encrypt a value with the secret key of PATH.',
     epilog='\b\nExamples:\n  zatotx encrypt ~/env/qs-1\n  zatotx encrypt ~/env/qs-1 < password.txt',
 )
-@path_argument()
-@secret_option('secret', 'The value', 'secret')
+@make_path_argument()
+@make_secret_option('secret', 'The value', 'secret')
 def encrypt(path: str, secret: str | None) -> None:
     """Encrypt a value with the secret key of PATH, and print it in the form for server.toml, enc:…"""
     secrets = open_secrets(any_server(find_environment(path)))
@@ -249,8 +249,8 @@ def encrypt(path: str, secret: str | None) -> None:
     short_help='Decrypt a value with the secret key of PATH.',
     epilog='\b\nExamples:\n  zatotx decrypt ~/env/qs-1\n  zatotx decrypt ~/env/qs-1 < url.enc',
 )
-@path_argument()
-@secret_option('secret', 'enc:…', 'secret')
+@make_path_argument()
+@make_secret_option('secret', 'enc:…', 'secret')
 def decrypt(path: str, secret: str | None) -> None:
     """Decrypt a value that was encrypted with the secret key of PATH, and print it."""
     from zatotx.model.errors import ServiceUnavailable

@@ -8,11 +8,18 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import (
+    Decorator,
+    make_format_option,
+    make_path_argument,
+    print_json,
+    print_table,
+    progress_if_slow,
+)
 from zatotx.cli.completion_values import complete_services
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.output import Decorator, format_option, path_argument, print_json, print_table, progress
-from zatotx.cli.secret_values import read_value
+from zatotx.cli.environment.environment_layout import find_environment
+from zatotx.cli.secret_options import read_value
 
 MAX_CAUSE = 60  # characters of a cause in the table
 
@@ -37,17 +44,17 @@ def dead_letter() -> None:
 
 
 @dead_letter.command('list', epilog='\b\nExamples:\n  zatotx dead-letter list ~/env/qs-1 --service crm.pay')
-@path_argument()
+@make_path_argument()
 @_ids
 @_service_option()
 @click.option('--limit', default=100, show_default=True, type=click.IntRange(1, 10_000), help='Maximum number of rows.')
-@format_option()
+@make_format_option()
 def list_(path: str, ids: tuple[str, ...], service: str, limit: int, form: str) -> None:
     """List dead letters, those with the most recent failure first."""
     if ids:
-        rows = [call(path, 'get', {'id': id_}) for id_ in ids]
+        rows = [invoke_dead_letter_service(path, 'get', {'id': id_}) for id_ in ids]
     else:
-        rows = call(path, 'get-list', {'service': service, 'limit': limit})
+        rows = invoke_dead_letter_service(path, 'get-list', {'service': service, 'limit': limit})
     if form == 'json':
         print_json(rows)
         return
@@ -57,12 +64,12 @@ def list_(path: str, ids: tuple[str, ...], service: str, limit: int, form: str) 
 
 
 @dead_letter.command(epilog='\b\nExamples:\n  zatotx dead-letter show ~/env/qs-1 0f3a…')
-@path_argument()
+@make_path_argument()
 @click.argument('ids', metavar='ID…', nargs=-1, required=True, help='Ids that dead-letter list shows.')
-@format_option()
+@make_format_option()
 def show(path: str, ids: tuple[str, ...], form: str) -> None:
     """Show dead letters with their payloads. JSON output is an object for one ID, and a list for several."""
-    rows = [call(path, 'get', {'id': id_}) for id_ in ids]
+    rows = [invoke_dead_letter_service(path, 'get', {'id': id_}) for id_ in ids]
     if form == 'json':
         print_json(rows[0] if len(rows) == 1 else rows)
         return
@@ -76,13 +83,13 @@ def show(path: str, ids: tuple[str, ...], form: str) -> None:
     epilog='\b\nExamples:\n  zatotx dead-letter edit ~/env/qs-1 0f3a… --payload \'{"account_id": 1}\'\n'
     '  zatotx dead-letter edit ~/env/qs-1 0f3a… --payload @fixed.json',
 )
-@path_argument()
+@make_path_argument()
 @click.argument('id_', metavar='ID', help='An id that dead-letter list shows.')
 @click.option('--payload', metavar='JSON|-|@FILE',
               help='The new payload as JSON: - for standard input, or @FILE. Default: unchanged.')  # fmt: skip
 @click.option('--service', default='', metavar='NAME', shell_complete=complete_services,
               help='The service that a replay runs. Default: unchanged.')  # fmt: skip
-@format_option()
+@make_format_option()
 def edit(path: str, id_: str, payload: str | None, service: str, form: str) -> None:
     """Edit a dead letter: change the payload or service of its replay. This does not start the replay."""
     if payload is None and not service:
@@ -92,7 +99,7 @@ def edit(path: str, id_: str, payload: str | None, service: str, form: str) -> N
         changes['payload'] = decode_payload(read_value(payload, 'payload'))
     if service:
         changes['service'] = service
-    row = call(path, 'edit', changes)
+    row = invoke_dead_letter_service(path, 'edit', changes)
     if form == 'json':
         print_json(row)
     else:
@@ -101,11 +108,11 @@ def edit(path: str, id_: str, payload: str | None, service: str, form: str) -> N
 
 @dead_letter.command(epilog='\b\nExamples:\n  zatotx dead-letter replay ~/env/qs-1 0f3a…\n'
                      '  zatotx dead-letter replay ~/env/qs-1 --all --service crm.pay')  # fmt: skip
-@path_argument()
+@make_path_argument()
 @_ids
 @_all_option('Replay')
 @_service_option()
-@format_option()
+@make_format_option()
 def replay(path: str, ids: tuple[str, ...], everything: bool, service: str, form: str) -> None:
     """Replay dead letters: process them again, as new messages."""
     _change(path, 'replay', ids, everything=everything, service=service, form=form)
@@ -113,11 +120,11 @@ def replay(path: str, ids: tuple[str, ...], everything: bool, service: str, form
 
 @dead_letter.command(epilog='\b\nExamples:\n  zatotx dead-letter purge ~/env/qs-1 0f3a…\n'
                      '  zatotx dead-letter purge ~/env/qs-1 --all')  # fmt: skip
-@path_argument()
+@make_path_argument()
 @_ids
 @_all_option('Purge')
 @_service_option()
-@format_option()
+@make_format_option()
 def purge(path: str, ids: tuple[str, ...], everything: bool, service: str, form: str) -> None:
     """Delete dead letters."""
     _change(path, 'purge', ids, everything=everything, service=service, form=form)
@@ -126,8 +133,8 @@ def purge(path: str, ids: tuple[str, ...], everything: bool, service: str, form:
 def _change(path: str, action: str, ids: tuple[str, ...], *, everything: bool, service: str, form: str) -> None:
     if bool(ids) == everything:
         raise click.UsageError('Give either ids or --all')
-    with progress(f'Waiting for {action}'):
-        result = call(path, action, {'ids': list(ids), 'all': everything, 'service': service})
+    with progress_if_slow(f'Waiting for {action}'):
+        result = invoke_dead_letter_service(path, action, {'ids': list(ids), 'all': everything, 'service': service})
     if form == 'json':
         print_json(result)
     else:
@@ -135,7 +142,7 @@ def _change(path: str, action: str, ids: tuple[str, ...], *, everything: bool, s
         click.echo(f'{count} dead letter{"" if count == 1 else "s"} {word}.')
 
 
-def call(path: str, action: str, request: dict[str, Any]) -> Any:
+def invoke_dead_letter_service(path: str, action: str, request: dict[str, Any]) -> Any:
     """Invoke a zato.dead-letter.* service and return its response."""
     return ClusterClient(find_environment(path)).call(f'zato.dead-letter.{action}', request)
 

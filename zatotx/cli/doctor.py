@@ -11,17 +11,17 @@ from typing import Any
 import click
 
 from zatotx.cli.checks import (
-    authority,
-    cluster,
-    files,
+    certificate_authority,
+    files_and_permissions,
     load_balancer,
-    machine,
+    machine_resources,
     object_certificates,
     odb_and_redis,
+    running_cluster,
     tls_files,
     versions,
 )
-from zatotx.cli.checks.check_model import (
+from zatotx.cli.checks.check_definition import (
     BROKEN,
     ENVIRONMENT,
     EVERY_COMPONENT,
@@ -29,19 +29,32 @@ from zatotx.cli.checks.check_model import (
     Check,
     CheckContext,
     Finding,
-    as_component,
+    environment_as_component,
 )
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, progress_if_slow
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import INFO_FILE, Component, Environment, find_environment, read_component
-from zatotx.cli.environment.processes import running_process
+from zatotx.cli.environment.environment_layout import (
+    INFO_FILE,
+    Component,
+    Environment,
+    find_environment,
+    read_component,
+)
+from zatotx.cli.environment.process_discovery import running_process
 from zatotx.cli.errors import CommandError, format_os_error
-from zatotx.cli.output import format_option, path_argument, print_json, progress
 
 # Checks that send requests run in threads of their own, with a common timeout.
 CHECKS: tuple[Check, ...] = (
-    *files.CHECKS, *authority.CHECKS, *machine.CHECKS, *versions.CHECKS, *odb_and_redis.CHECKS, *cluster.CHECKS,
-    *load_balancer.CHECKS, *tls_files.CHECKS, *object_certificates.CHECKS,
-)  # fmt: skip
+    *files_and_permissions.CHECKS,
+    *certificate_authority.CHECKS,
+    *machine_resources.CHECKS,
+    *versions.CHECKS,
+    *odb_and_redis.CHECKS,
+    *running_cluster.CHECKS,
+    *load_balancer.CHECKS,
+    *tls_files.CHECKS,
+    *object_certificates.CHECKS,
+)
 TOTAL_TIMEOUT = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
 MAX_THREADS = 16
 
@@ -69,7 +82,7 @@ def run_checks(
 def _jobs(check: Check, context: CheckContext) -> Iterator[Job]:
     if check.target == ENVIRONMENT:
         if context.environment.is_complete:
-            yield check, as_component(context.environment)
+            yield check, environment_as_component(context.environment)
         return
     for part in context.environment.components:
         if check.target in (EVERY_COMPONENT, part.kind) or (check.target == NODE and part.type.is_node):
@@ -116,8 +129,8 @@ def _run_in_threads(jobs: dict[int, Job], context: CheckContext, timeout: float)
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx doctor ~/env/qs-1\n  zatotx doctor ~/env/qs-1/server1 --format json')
-@path_argument()
-@format_option()
+@make_path_argument()
+@make_format_option()
 def doctor(path: str, form: str) -> int:
     """Find problems of an environment or one component, on disk and in running processes.
 
@@ -128,7 +141,7 @@ def doctor(path: str, form: str) -> int:
     Returns 1 if anything is broken; warnings alone return 0.
     """
     environment = find_damaged_environment(path)
-    with progress('Checking'):
+    with progress_if_slow('Checking'):
         findings = run_checks(CheckContext(environment))
     broken = sum(finding.severity == BROKEN for finding in findings)
     if form == 'json':

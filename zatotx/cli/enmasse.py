@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.environment.atomic_files import write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, response_element, split_errors
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.errors import CommandError, combine_errors
-from zatotx.cli.output import path_argument, progress
 
 MAX_CHANNELS_SHOWN = 20  # maximum number of channels named in a sentence
 TIMEOUT = 300.0  # seconds, enough for tens of thousands of objects
@@ -26,7 +26,7 @@ TIMEOUT = 300.0  # seconds, enough for tens of thousands of objects
     '  CRM_PASSWORD=… zatotx enmasse ~/env/qs-1 --import --input crm.yaml\n'
     '  zatotx enmasse ~/env/qs-1 --export --output all.yaml'
 )
-@path_argument()
+@make_path_argument()
 @click.option('--import', 'do_import', is_flag=True, help='Import the configuration in --input.')
 @click.option('--export', 'do_export', is_flag=True, help='Export the configuration of the cluster as YAML.')
 @click.option('--input', type=click.Path(),
@@ -65,18 +65,20 @@ MISPLACED_OPTIONS = {
 
 
 def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dry_run: bool) -> None:
-    from zatotx.processes.private_files import make_reader
-    from zatotx.rules.enmasse.references import substitute_references
+    from zatotx.processes.private_files import make_private_file_reader
+    from zatotx.rules.enmasse.reference_resolution import substitute_references
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
     base_directory = Path.cwd() if source == '-' else Path(source).absolute().parent
-    document, missing = substitute_references(read_document(source), os.environ, make_reader(base_directory))
+    document, missing = substitute_references(
+        read_document(source), os.environ, make_private_file_reader(base_directory)
+    )
     count = sum(len(value) for value in document.values() if isinstance(value, list))
     # As text, a large document does not count against the limits of JSON objects.
     sent = document if count <= MAX_PARSED_OBJECTS else json.dumps(document, ensure_ascii=False)
     payload = {'document': sent, 'replace': replace, 'dry_run': dry_run or bool(missing), 'resolved': True}
-    with progress(f'Importing {count} objects'):
+    with progress_if_slow(f'Importing {count} objects'):
         response = cluster.invoke('zato.enmasse.import', payload, timeout=TIMEOUT)
     # Unresolved references and the errors that the cluster found are reported together; then nothing was written.
     server_errors = split_errors(response) if response.status >= 400 else []
@@ -85,7 +87,7 @@ def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dr
     errors = [*map(str, missing), *(error for error in server_errors if not paths or not error.startswith(paths))]
     if errors:
         raise combine_errors(errors, f'{source} has {{}} errors, nothing was imported')
-    print_changes(response_element(response), dry_run)
+    print_import_result(response_element(response), dry_run)
 
 
 def read_document(source: str) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def read_document(source: str) -> dict[str, Any]:
     return parse_yaml(source, content)
 
 
-def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
+def print_import_result(result: Mapping[str, Any], dry_run: bool) -> None:
     """Print the differences of an import, and a summary."""
     for text in result['diff']:
         click.echo(text)
@@ -119,7 +121,7 @@ def open_channels_sentence(channels: Sequence[str]) -> str:
 
 
 def export_file(cluster: ClusterClient, target: str | None, *, include_secrets: bool) -> None:
-    with progress('Exporting'):
+    with progress_if_slow('Exporting'):
         result = cluster.call('zato.enmasse.export', {'include_secrets': include_secrets}, timeout=TIMEOUT)
     text = str(result['yaml'])
     if target is None:

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zatotx.cli.command_output import (
+    make_format_option,
+    make_path_argument,
+    print_json,
+    print_note,
+    print_table,
+    progress_if_slow,
+)
 from zatotx.cli.completion_values import object_type_keys
 from zatotx.cli.environment.atomic_files import write_private_file
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import format_option, path_argument, print_json, print_note, print_table, progress
 
 if TYPE_CHECKING:
     from zatotx.interfaces.config import HistoryRow
@@ -53,14 +60,14 @@ def history() -> None:
 
 
 @history.command('list', epilog='\b\nExamples:\n  zatotx history ~/env/qs-1 --type channel_rest --limit 20')
-@path_argument()
+@make_path_argument()
 @click.option('--type', default='', shell_complete=object_type_keys,
               help='Only objects of this type: basic_auth, channel_rest …, or file for code.')
 @click.option('--name', default='', help='Only objects that have, or once had, this name.')
 @click.option('--since', default=0, metavar='REV', help='Only changes after this revision.')
 @click.option('--limit', default=50, show_default=True, type=click.IntRange(1, 100_000),
               help='Maximum number of changes.')
-@format_option()
+@make_format_option()
 def list_(path: str, form: str, **which: Any) -> None:
     """List the changes of a cluster, newest first; secrets are masked."""
     rows = read_changes(path, **which)
@@ -71,9 +78,9 @@ def list_(path: str, form: str, **which: Any) -> None:
 
 
 @history.command(epilog='\b\nExamples:\n  zatotx history show ~/env/qs-1 17')
-@path_argument()
+@make_path_argument()
 @click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
-@format_option()
+@make_format_option()
 def show(path: str, revision: int, form: str) -> None:
     """Show all changes of one revision, with old and new values."""
     rows = read_changes(path, revision=revision, limit=100_000)
@@ -93,14 +100,14 @@ def show(path: str, revision: int, form: str) -> None:
 
 
 @history.command(epilog='\b\nExamples:\n  zatotx history export ~/env/qs-1 16 --output then.yaml')
-@path_argument()
+@make_path_argument()
 @click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
 @click.option('--output', type=click.Path(), help='The file to write; default: standard output.')
 @click.option('--include-secrets', is_flag=True, help='Export secrets in clear, if they can be decrypted.')
 def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
     """Export the configuration of a revision as YAML for enmasse."""
-    from zatotx.api.history import snapshot_to_yaml
-    from zatotx.odb.maintenance import read_snapshot_at
+    from zatotx.api.configuration_history import snapshot_to_yaml
+    from zatotx.odb.offline_operations import read_snapshot_at
 
     with open_odb(find_environment(path)) as opened:
         text = snapshot_to_yaml(read_snapshot_at(opened, revision), opened.types, include_secrets)
@@ -113,7 +120,7 @@ def export(path: str, revision: int, output: str | None, include_secrets: bool) 
 @history.command(short_help='Restore the configuration of a revision.',
                  epilog='\b\nExamples:\n  zatotx history restore ~/env/qs-1 16 --dry-run\n'
                  '  zatotx history restore ~/env/qs-1 16')  # fmt: skip
-@path_argument()
+@make_path_argument()
 @click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
 @click.option('--dry-run', is_flag=True, help='Print what would change, without writing anything.')
 def restore(path: str, revision: int, dry_run: bool) -> None:
@@ -122,9 +129,9 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
     Secrets are restored too. Deployed code stays unchanged (see `zatotx service rollback`), and so do the users in
     credentials.toml.
     """
-    from zatotx.odb.maintenance import restore_revision
+    from zatotx.odb.offline_operations import restore_revision
 
-    with open_odb(find_environment(path)) as opened, progress(f'Restoring revision {revision}'):
+    with open_odb(find_environment(path)) as opened, progress_if_slow(f'Restoring revision {revision}'):
         result = restore_revision(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)
         for line in result.lines:
             click.echo(line)
@@ -155,7 +162,7 @@ def wait_until_applied(opened: Database, revision: int) -> None:
 
 def read_changes(path: str, **which: Any) -> list[HistoryRow]:
     """Return the history rows that match the filter."""
-    from zatotx.odb.history import HistoryFilter, newest_entries
+    from zatotx.odb.configuration_history import HistoryFilter, newest_entries
 
     row_filter = HistoryFilter(**which)
     with open_odb(find_environment(path)) as opened:
@@ -180,7 +187,7 @@ def table_rows(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
 
 
 def to_json(row: HistoryRow) -> dict[str, Any]:
-    from zatotx.api.history import to_history_row
+    from zatotx.api.configuration_history import to_history_row
 
     return to_history_row(row)
 

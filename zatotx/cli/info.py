@@ -11,26 +11,26 @@ from typing import Any
 import click
 
 from zatotx import __version__
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table
 from zatotx.cli.environment.cluster_client import ClusterClient
+from zatotx.cli.environment.cluster_info import read_cluster_info
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment, read_info
+from zatotx.cli.environment.environment_layout import Component, Environment, cluster_name, find_environment, read_info
 from zatotx.cli.environment.odb_and_redis_access import redis_address
-from zatotx.cli.environment.odb_info import odb_info
 from zatotx.cli.environment.readiness_probe import probe_component
-from zatotx.cli.environment.secret_keys import any_server
+from zatotx.cli.environment.secret_key_access import any_server
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import format_option, path_argument, print_json, print_table
 from zatotx.cli.process_commands import describe_status
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx info ~/env/qs-1\n  zatotx info ~/env/qs-1 --format json')
-@path_argument()
-@format_option()
+@make_path_argument()
+@make_format_option()
 def info(path: str, form: str) -> None:
     """Show information about an environment or one component: its components, their state, and the kinds of
     connections."""
     environment = find_environment(path)
-    facts = collect_info(environment)
+    facts = collect_environment_info(environment)
     if form == 'json':
         print_json(facts)
         return
@@ -55,7 +55,7 @@ def info(path: str, form: str) -> None:
     print_table(('KIND', 'ENABLED', 'WHY NOT'), kinds)
 
 
-def collect_info(environment: Environment) -> dict[str, Any]:
+def collect_environment_info(environment: Environment) -> dict[str, Any]:
     """Collect the information about an environment. `server` is the information that a running server returns, or None
     if none is running; `leader` is None if the scheduler has no leader. `problem` says why some information could not
     be determined."""
@@ -63,7 +63,7 @@ def collect_info(environment: Environment) -> dict[str, Any]:
     running = any(part.kind == SERVER and state.ready for part, state in states)
     server = ClusterClient(environment).call('zato.info.get-info', {}) if running else None
     live = server['cluster'] if server else {}
-    odb, cluster, nodes = odb_info(environment)
+    odb, cluster, nodes = read_cluster_info(environment)
     return {
         'environment': str(environment.environment),
         'version': __version__,
@@ -102,14 +102,14 @@ def creating_version(part: Component) -> str:
 
 def kind_info() -> dict[str, Any]:
     """Return the installed kinds. For a disabled kind, the libraries to install are included."""
-    from zatotx.connectors.kind_registry import describe_kinds as described_kinds
+    from zatotx.connectors.kind_registry import describe_kinds_for_info as described_kinds
     from zatotx.connectors.kind_registry import find_kinds
 
     return {name: dict(facts) for name, facts in described_kinds(find_kinds()).items()}
 
 
 @click.command('component-version', epilog='\b\nExamples:\n  zatotx component-version ~/env/qs-1/server1')
-@path_argument()
+@make_path_argument()
 def component_version(path: str) -> None:
     """Print the version of zatotx that created a component, or each component of an environment."""
     environment = find_environment(path)

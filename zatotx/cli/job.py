@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table
 from zatotx.cli.completion_values import complete_jobs
 from zatotx.cli.dead_letters import shorten
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.output import format_option, path_argument, print_json, print_table
+from zatotx.cli.environment.environment_layout import find_environment
 
 _name = click.argument('name', metavar='NAME', shell_complete=complete_jobs, help='A job that job list shows.')
 _optional_name = click.argument('name', metavar='[NAME]', default='', shell_complete=complete_jobs,
@@ -23,12 +23,12 @@ def job() -> None:
 
 
 @job.command('list', epilog='\b\nExamples:\n  zatotx job list ~/env/qs-1')
-@path_argument()
-@format_option()
+@make_path_argument()
+@make_format_option()
 def list_(path: str, form: str) -> None:
     """List all jobs, with the time of the next run of each."""
-    rows = call(path, 'get-list', {})
-    following = {row['id']: row['next_runs'] for row in call(path, 'get-next-runs', {'count': 1})}
+    rows = invoke_job_service(path, 'get-list', {})
+    following = {row['id']: row['next_runs'] for row in invoke_job_service(path, 'get-next-runs', {'count': 1})}
     for row in rows:
         row['next_run'] = next(iter(following.get(row['id'], ())), '')
     if form == 'json':
@@ -41,12 +41,12 @@ def list_(path: str, form: str) -> None:
 
 
 @job.command(epilog='\b\nExamples:\n  zatotx job execute ~/env/qs-1 every-5s')
-@path_argument()
+@make_path_argument()
 @_name
-@format_option()
+@make_format_option()
 def execute(path: str, name: str, form: str) -> None:
     """Execute a job now, even if it is inactive."""
-    row = call(path, 'execute', {'name': name})
+    row = invoke_job_service(path, 'execute', {'name': name})
     if form == 'json':
         print_json(row)
     else:
@@ -54,9 +54,9 @@ def execute(path: str, name: str, form: str) -> None:
 
 
 @job.command(epilog='\b\nExamples:\n  zatotx job pause ~/env/qs-1 every-5s')
-@path_argument()
+@make_path_argument()
 @_name
-@format_option()
+@make_format_option()
 def pause(path: str, name: str, form: str) -> None:
     """Pause a job: it does not run until it is resumed."""
     _set_active(path, name, form, is_active=False)
@@ -64,9 +64,9 @@ def pause(path: str, name: str, form: str) -> None:
 
 @job.command(short_help='Schedule a paused job again.',
              epilog='\b\nExamples:\n  zatotx job resume ~/env/qs-1 every-5s')
-@path_argument()
+@make_path_argument()
 @_name
-@format_option()
+@make_format_option()
 def resume(path: str, name: str, form: str) -> None:
     """Resume a paused job. Runs that were missed during the pause are not made up."""
     _set_active(path, name, form, is_active=True)
@@ -74,13 +74,13 @@ def resume(path: str, name: str, form: str) -> None:
 
 @job.command(short_help='Show the last runs of a job, or of all jobs.',
              epilog='\b\nExamples:\n  zatotx job history ~/env/qs-1\n  zatotx job history ~/env/qs-1 every-5s')
-@path_argument()
+@make_path_argument()
 @_optional_name
 @click.option('--limit', default=100, show_default=True, type=click.IntRange(1, 10_000), help='Maximum number of rows.')
-@format_option()
+@make_format_option()
 def history(path: str, name: str, limit: int, form: str) -> None:
     """Show the most recent runs of a job, or of all jobs, newest first."""
-    rows = call(path, 'get-history', {'limit': limit, **({'name': name} if name else {})})
+    rows = invoke_job_service(path, 'get-history', {'limit': limit, **({'name': name} if name else {})})
     if form == 'json':
         print_json(rows)
         return
@@ -91,13 +91,13 @@ def history(path: str, name: str, limit: int, form: str) -> None:
 
 
 @job.command('next', epilog='\b\nExamples:\n  zatotx job next ~/env/qs-1 every-5s --count 3')
-@path_argument()
+@make_path_argument()
 @_optional_name
 @click.option('--count', default=5, show_default=True, type=click.IntRange(1, 100), help='Number of runs of each job.')
-@format_option()
+@make_format_option()
 def next_(path: str, name: str, count: int, form: str) -> None:
     """Show the times of the next runs of a job, or of all jobs."""
-    rows = call(path, 'get-next-runs', {'count': count, **({'name': name} if name else {})})
+    rows = invoke_job_service(path, 'get-next-runs', {'count': count, **({'name': name} if name else {})})
     if form == 'json':
         print_json(rows)
         return
@@ -107,14 +107,14 @@ def next_(path: str, name: str, count: int, form: str) -> None:
 
 
 def _set_active(path: str, name: str, form: str, *, is_active: bool) -> None:
-    row = call(path, 'set-active-status', {'name': name, 'is_active': is_active})
+    row = invoke_job_service(path, 'set-active-status', {'name': name, 'is_active': is_active})
     if form == 'json':
         print_json(row)
     else:
         click.echo(f'Job {name!r} is {"active" if is_active else "paused"}.')
 
 
-def call(path: str, action: str, request: dict[str, Any]) -> Any:
+def invoke_job_service(path: str, action: str, request: dict[str, Any]) -> Any:
     """Invoke a zato.scheduler.job.* service and return its response."""
     return ClusterClient(find_environment(path)).call(f'zato.scheduler.job.{action}', request)
 

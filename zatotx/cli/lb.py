@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, print_note
 from zatotx.cli.environment.component_types import LOAD_BALANCER
-from zatotx.cli.environment.layout import Component, find_environment
+from zatotx.cli.environment.environment_layout import Component, find_environment
 from zatotx.cli.errors import CommandError
-from zatotx.cli.lb_agent import AGENT_COMMANDS
-from zatotx.cli.output import path_argument, print_note
+from zatotx.cli.load_balancer_commands import AGENT_COMMANDS
 
 
 @click.group(
@@ -25,7 +25,7 @@ def lb() -> None:
     epilog='\b\nExamples:\n  zatotx lb export ~/env/qs-1 --for haproxy > haproxy.cfg\n'
     '  zatotx lb export ~/env/qs-1/load-balancer --for envoy > envoy.json',
 )
-@path_argument()
+@make_path_argument()
 @click.option('--for', 'program', required=True, type=click.Choice(['haproxy', 'envoy']), help='The other program.')
 def export(path: str, program: str) -> None:
     """Export the load balancer's configuration for HAProxy or Envoy.
@@ -33,7 +33,7 @@ def export(path: str, program: str) -> None:
     It is printed to stdout. What the other program cannot do is printed to stderr, or is a comment.
     """
     from zatotx.lb.config.parser import parse_configuration
-    from zatotx.lb.export.envoy import export_envoy, notes
+    from zatotx.lb.export.envoy import export_envoy, unsupported_setting_notes
     from zatotx.lb.export.haproxy import export_haproxy
 
     part = find_load_balancer(path)
@@ -48,7 +48,7 @@ def export(path: str, program: str) -> None:
         click.echo(export_haproxy(configuration, part.path), nl=False)
         return
     click.echo(export_envoy(configuration, part.path), nl=False)
-    for note in notes(configuration):
+    for note in unsupported_setting_notes(configuration):
         print_note(f'Not exported: {note}.')
 
 

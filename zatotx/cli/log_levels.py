@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
+from zatotx.cli.environment.environment_layout import find_environment
 
 DEFAULT_LEVEL_LABEL = '(all others)'
 
@@ -21,8 +21,8 @@ def log() -> None:
 @log.command(
     epilog='\b\nExamples:\n  zatotx log levels ~/env/qs-1\n  zatotx log levels ~/env/qs-1/server1 --format json'
 )
-@path_argument()
-@format_option()
+@make_path_argument()
+@make_format_option()
 def levels(path: str, form: str) -> None:
     """Show the current log levels by category or logger."""
     found = ClusterClient(find_environment(path)).call('zato.logging.get-levels', {}) or []
@@ -38,7 +38,7 @@ def levels(path: str, form: str) -> None:
     '  zatotx log level ~/env/qs-1 warning --of kvdb\n'
     "  zatotx log level ~/env/qs-1 '' --of crm"
 )
-@path_argument()
+@make_path_argument()
 @click.argument('level', help='The lowest level to log; an empty LEVEL removes the level set with --of.')
 @click.option('--of', 'name', default='', metavar='NAME',
               help='A category (kvdb, admin), a service or another logger; default: all without a level of their own.')
@@ -48,7 +48,7 @@ def level(path: str, level: str, name: str) -> None:
     Levels are trace1, debug, info, warning, error and critical. An empty LEVEL with --of removes the level that was
     set. To set a level permanently, write it to server.toml: [log] level, or [log.levels].
     """
-    with progress('Setting the level'):
+    with progress_if_slow('Setting the level'):
         result = ClusterClient(find_environment(path)).call('zato.logging.set-level', {'name': name, 'level': level})
     if not result or not result.get('announced'):
         text = 'The level was set on one server only: the others could not be reached, because Redis is unavailable.'

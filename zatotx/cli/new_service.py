@@ -13,7 +13,7 @@ import click
 from zatotx.cli.errors import CommandError
 
 
-class ServiceStyle(NamedTuple):
+class IODeclarationTemplate(NamedTuple):
     """The template fragments for one way of declaring input and output."""
 
     imports: str
@@ -24,7 +24,7 @@ class ServiceStyle(NamedTuple):
 
 
 STYLES = {
-    'short': ServiceStyle(
+    'short': IODeclarationTemplate(
         imports='from zatotx import Int, Service\n',
         models='',
         declared="""\
@@ -34,7 +34,7 @@ STYLES = {
         answer="self.response.payload = {'greeting': greeting}",
         body="{'greeting': 'Hello Ada!'}",
     ),
-    'simple': ServiceStyle(
+    'simple': IODeclarationTemplate(
         imports='from zatotx import Int, Service\n',
         models='',
         declared="""\
@@ -47,7 +47,7 @@ STYLES = {
         answer='self.response.payload.greeting = greeting',
         body="{'response': {'greeting': 'Hello Ada!'}}",
     ),
-    'typed': ServiceStyle(
+    'typed': IODeclarationTemplate(
         imports='import msgspec\nfrom zatotx import Service\n',
         models="""\
 
@@ -129,7 +129,7 @@ _WORDS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]')
 NAME_RULE = "use lower-case letters and digits, '-' between words and '.' between parts, beginning with a letter"
 
 
-class ScaffoldNames(NamedTuple):
+class GeneratedNames(NamedTuple):
     """The names derived from the name of a service."""
 
     service: str  # crm.get-balance
@@ -177,11 +177,11 @@ def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
     for file in texts:
         click.echo(f'Wrote {directory / file}')
     click.echo()
-    for head, command in next_steps(names, directory):
+    for head, command in next_commands(names, directory):
         click.echo(f'{head:12}{command}')
 
 
-def parse_name(name: str) -> ScaffoldNames:
+def parse_name(name: str) -> GeneratedNames:
     """Return all names that are derived from a service's name. Raises BadParameter, whose message contains the naming
     rule and a suggestion."""
     error = name_error(name)
@@ -189,12 +189,12 @@ def parse_name(name: str) -> ScaffoldNames:
         raise click.BadParameter(f'{name!r} {error}', param_hint="'NAME'")
     module = re.sub('[.-]', '_', name)
     cls = ''.join(word.capitalize() for word in re.split('[-_]', name.rpartition('.')[2]))
-    if keyword.iskeyword(cls) or not cls.isidentifier() or shadows_import(cls):
+    if keyword.iskeyword(cls) or not cls.isidentifier() or shadows_imported_class(cls):
         cls = f'Service{cls}' if not cls.isidentifier() else f'{cls}Service'
-    return ScaffoldNames(name, module, cls, '/' + name.replace('.', '/'))
+    return GeneratedNames(name, module, cls, '/' + name.replace('.', '/'))
 
 
-def shadows_import(cls: str) -> bool:
+def shadows_imported_class(cls: str) -> bool:
     """Return whether a class with the given name would shadow a class that services import."""
     import zatotx
 
@@ -222,7 +222,7 @@ def suggest_name(name: str) -> str:
     return proposal if _NAME.fullmatch(proposal) and proposal != name and not name_error(proposal) else ''
 
 
-def render_templates(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str]:
+def render_templates(names: GeneratedNames, *, is_async: bool, style: str) -> dict[str, str]:
     """Return the contents of all files that the scaffold consists of."""
     io = STYLES[style]
     values = {
@@ -255,7 +255,7 @@ def write_new_files(directory: Path, texts: dict[str, str]) -> None:
         raise
 
 
-def next_steps(names: ScaffoldNames, directory: Path) -> list[tuple[str, str]]:
+def next_commands(names: GeneratedNames, directory: Path) -> list[tuple[str, str]]:
     """Return the commands that the user should run next."""
     service, test, channel = (quote(str(directory / file)) for file in names.files.values())
     return [

@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, print_note, progress_if_slow
 from zatotx.cli.environment.cluster_client import ClusterClient, raise_for_status
-from zatotx.cli.environment.layout import Environment, find_environment
+from zatotx.cli.environment.environment_layout import Environment, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.secret_keys import any_server
+from zatotx.cli.environment.secret_key_access import any_server
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import path_argument, print_note, progress
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx openapi ~/env/qs-1\n'
                       '  zatotx openapi ~/env/qs-1 --output api.yaml --format yaml')  # fmt: skip
-@path_argument()
+@make_path_argument()
 @click.option('--output', type=click.Path(dir_okay=False, writable=True),
               help='The file to write; default: standard output.')
 @click.option('--format', 'form', type=click.Choice(['json', 'yaml']),
@@ -30,7 +30,7 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
     address of that server. Channels that OpenAPI cannot describe are listed on stderr.
     """
     environment = find_environment(path)
-    with progress('Generating the document'):
+    with progress_if_slow('Generating the document'):
         document = fetch_document(environment)
     for sentence in document.get('x-zatotx-left-out', []):
         print_note(f'Left out: {sentence}.')

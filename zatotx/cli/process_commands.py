@@ -11,21 +11,21 @@ from types import FrameType
 import click
 from msgspec import to_builtins
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 from zatotx.cli.environment.component_types import SERVER, TYPES
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment
-from zatotx.cli.environment.load_balancer_wait import wait_until_balanced
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component, Environment, cluster_name, find_environment
 from zatotx.cli.environment.process_control import (
-    port_conflict,
+    port_conflict_error,
     start_components,
     stop_components,
     twistd_command,
 )
-from zatotx.cli.environment.processes import read_worker_status, running_process
-from zatotx.cli.environment.readiness_probe import Health, probe_component
+from zatotx.cli.environment.process_discovery import read_worker_status, running_process
+from zatotx.cli.environment.readiness_probe import ComponentHealth, probe_component
+from zatotx.cli.environment.rolling_restart_wait import wait_until_balanced
 from zatotx.cli.errors import CommandError, combine_errors
-from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
-from zatotx.processes.secret_key import KEY_VARIABLE, read_key_from_stdin
+from zatotx.processes.secret_key import KEY_VARIABLE, read_cluster_key_from_stdin
 
 CHECK_INTERVAL = 0.5  # seconds between two checks of the components
 
@@ -68,7 +68,7 @@ def wait_until_stopped(parts: Sequence[Component], stop_requested: threading.Eve
     epilog='\b\nExamples:\n  zatotx start ~/env/qs-1\n  zatotx start ~/env/qs-1/server1 --fg\n'
     '  pass show zatotx/key | zatotx start ~/env/qs-1 --secret-key -'
 )
-@path_argument()
+@make_path_argument()
 @click.option('--fg', is_flag=True, help='Stay in the foreground until Ctrl-C or SIGTERM.')
 @click.option('--secret-key', metavar='-',
               help="'-': read the servers' secret key from the first line of stdin. Default: config/secret.key.")
@@ -81,15 +81,15 @@ def start(path: str, fg: bool, secret_key: str | None) -> None:
     if secret_key is not None:
         read_key_option(secret_key)
     if fg:
-        run_foreground(environment)
+        run_in_foreground_process(environment)
         return
-    with progress(f'Starting {joined_names(environment.components)}'):
+    with progress_if_slow(f'Starting {joined_names(environment.components)}'):
         raise_errors(start_components(environment.components))
     for part in environment.components:
-        click.echo(status_line(part, probe_component(part)))
+        click.echo(format_status_line(part, probe_component(part)))
 
 
-def run_foreground(environment: Environment) -> None:
+def run_in_foreground_process(environment: Environment) -> None:
     """Replace this process with the process of a single component. For an environment, start the components as child
     processes."""
     if environment.is_complete:
@@ -98,7 +98,7 @@ def run_foreground(environment: Environment) -> None:
     part = environment.components[0]
     if probe_component(part).pid is not None:
         raise CommandError(f"{part.name} is already running: stop it with 'zatotx stop {part.path}'.")
-    if error := port_conflict(part):
+    if error := port_conflict_error(part):
         raise CommandError(f'{part.name} cannot start: {error}.')
     os.chdir(part.path)
     os.umask(0o077)
@@ -125,14 +125,14 @@ def read_key_option(given: str) -> None:
     command line."""
     if given != '-':
         raise click.UsageError('a secret key on the command line can be read by every user: use --secret-key -')
-    key = read_key_from_stdin()
+    key = read_cluster_key_from_stdin()
     if not key:
         raise CommandError('stdin contains no secret key: its first line must be the key.')
     os.environ[KEY_VARIABLE] = key
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx stop ~/env/qs-1\n  zatotx stop ~/env/qs-1/server2')
-@path_argument()
+@make_path_argument()
 def stop(path: str) -> None:
     """Stop an environment or one component. Components that are not running are ignored.
 
@@ -140,13 +140,13 @@ def stop(path: str) -> None:
     killed 20 s after that, and the command reports it and returns 1.
     """
     environment = find_environment(path)
-    with progress(f'Stopping {joined_names(environment.components)}, waiting for running requests'):
+    with progress_if_slow(f'Stopping {joined_names(environment.components)}, waiting for running requests'):
         raise_errors(stop_components(environment.components))
     click.echo(f'Stopped: {joined_names(environment.components)}.')
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx restart ~/env/qs-1\n  zatotx restart ~/env/qs-1/server1')
-@path_argument()
+@make_path_argument()
 def restart(path: str) -> None:
     """Restart an environment server by server, or one component.
 
@@ -158,15 +158,15 @@ def restart(path: str) -> None:
     environment = find_environment(path)
     first = TYPES[SERVER].start_order
     kept = [part for part in environment.components if environment.is_complete and part.type.start_order < first]
-    with progress(f'Starting {joined_names(kept)}'):
+    with progress_if_slow(f'Starting {joined_names(kept)}'):
         raise_errors(start_components(kept))
     for part in environment.components:
         if part not in kept:
-            with progress(f'Restarting {part.name}'):
+            with progress_if_slow(f'Restarting {part.name}'):
                 raise_errors(restart_component(part))
                 if environment.is_complete and part.kind == SERVER:
                     wait_until_balanced(part)
-            click.echo(status_line(part, probe_component(part)))
+            click.echo(format_status_line(part, probe_component(part)))
 
 
 def restart_component(part: Component) -> list[str]:
@@ -178,9 +178,9 @@ def restart_component(part: Component) -> list[str]:
 
 @click.command(epilog='\b\nExamples:\n  zatotx status ~/env/qs-1\n  zatotx status ~/env/qs-1 --cluster\n'
                '  zatotx status ~/env/qs-1 --format json')
-@path_argument()
+@make_path_argument()
 @click.option('--cluster', is_flag=True, help='Show all nodes of the cluster instead, also those on other machines.')
-@format_option()
+@make_format_option()
 def status(path: str, cluster: bool, form: str) -> None:
     """Show for each component whether it is running, starting (running but not ready) or stopped.
 
@@ -188,7 +188,7 @@ def status(path: str, cluster: bool, form: str) -> None:
     """
     environment = find_environment(path)
     if cluster:
-        show_cluster(environment, form)
+        print_cluster_nodes(environment, form)
         return
     states = [(part, probe_component(part)) for part in environment.components]
     if form == 'json':
@@ -199,11 +199,11 @@ def status(path: str, cluster: bool, form: str) -> None:
     print_table(('COMPONENT', 'STATE', 'PID', 'ADDRESS', 'WHY'), rows)
 
 
-def show_cluster(environment: Environment, form: str) -> None:
+def print_cluster_nodes(environment: Environment, form: str) -> None:
     """Print the nodes of the cluster from the ODB. Raises CommandError if the ODB cannot be read."""
-    from zatotx.cli.environment.odb_info import odb_info  # imports what commands without it do not need
+    from zatotx.cli.environment.cluster_info import read_cluster_info  # imports what commands without it do not need
 
-    odb, cluster, nodes = odb_info(environment)
+    odb, cluster, nodes = read_cluster_info(environment)
     if odb['problem']:
         raise CommandError(f'The nodes of the cluster cannot be read: {odb["problem"].rstrip(".")}.')
     if form == 'json':
@@ -216,7 +216,7 @@ def show_cluster(environment: Environment, form: str) -> None:
     )  # fmt: skip
 
 
-def describe_status(part: Component, state: Health) -> dict[str, object]:
+def describe_status(part: Component, state: ComponentHealth) -> dict[str, object]:
     """Convert the status of a component to a dict, for --format json."""
     status_file = read_worker_status(part, running_process(part))
     workers = {'workers': [to_builtins(worker) for worker in status_file.workers]} if status_file else {}
@@ -236,7 +236,7 @@ def format_address(part: Component) -> str:
     return operations_of(part).address(part)
 
 
-def status_line(part: Component, state: Health) -> str:
+def format_status_line(part: Component, state: ComponentHealth) -> str:
     return f'{part.name} is running: {format_address(part)} (pid {state.pid})'
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import click
 
+from zatotx.cli.command_output import print_note, progress_if_slow
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir
-from zatotx.cli.environment.components.registry import all_operations
+from zatotx.cli.environment.components.operations_registry import all_operations
 from zatotx.cli.environment.components.web_admin import BREAK_GLASS, BREAK_GLASS_USER
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import write_authority
+from zatotx.cli.environment.environment_layout import CREDENTIALS, UserCredentials
 from zatotx.cli.environment.initial_files import write_credentials
-from zatotx.cli.environment.layout import CREDENTIALS, Credentials
-from zatotx.cli.environment.processes import is_free
-from zatotx.cli.output import print_note, progress
+from zatotx.cli.environment.process_discovery import is_port_free
 
 MAX_WORKERS = 64
 MAX_PORT = 65535
@@ -66,7 +66,7 @@ def create_environment(
     target = Path(path).absolute()
     plan = plan_environment(servers, port_offset, urls)
     if web_admin:
-        plan.users[BREAK_GLASS] = Credentials(BREAK_GLASS_USER, new_password())
+        plan.users[BREAK_GLASS] = UserCredentials(BREAK_GLASS_USER, new_password())
     plan = plan._replace(
         workers=workers, connectors=connectors, load_balancer=load_balancer, web_admin=web_admin, tls=tls,
         agent_tls=not no_tls_agent
@@ -81,7 +81,7 @@ def run_steps(steps: Sequence[CreationStep]) -> None:
     """Run the steps, and print the description of each step."""
     for number, step in enumerate(steps, 1):
         click.echo(f'[{number}/{len(steps)}] {step.text}')
-        with progress(f'    {step.text}: in progress'):
+        with progress_if_slow(f'    {step.text}: in progress'):
             step.run()
 
 
@@ -100,7 +100,7 @@ def check_ports(plan: EnvironmentPlan) -> None:
         text = f'ports {ports[0]} to {ports[-1]} are out of range: {bounds}'
         raise click.BadParameter(text, param_hint="'--port-offset'")
     for port in ports:
-        if not is_free('127.0.0.1', port):
+        if not is_port_free('127.0.0.1', port):
             print_note(
                 f'Note: port {port} is in use; stop the program that uses it before the start, or use another '
                 '--port-offset.'
@@ -110,10 +110,10 @@ def check_ports(plan: EnvironmentPlan) -> None:
 def resolve_odb_url(url: str) -> str:
     """Return the database URL with an absolute path. On the command line, a path is relative to the current directory,
     but in the settings of a server it is relative to the server's directory. Raises BadParameter."""
-    from zatotx.odb.urls import make_absolute
+    from zatotx.odb.odb_urls import make_url_absolute
 
     try:
-        return make_absolute(url, str(Path.cwd())) if url else ''
+        return make_url_absolute(url, str(Path.cwd())) if url else ''
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--odb-url'") from None
 
@@ -121,10 +121,10 @@ def resolve_odb_url(url: str) -> str:
 def resolve_redis_url(url: str) -> str:
     """Return the URL of Redis with absolute paths. Raises BadParameter, whose message does not contain the password."""
     from zatotx.model.errors import StartError
-    from zatotx.redis.url import resolve_paths
+    from zatotx.redis.redis_url import resolve_url_paths
 
     try:
-        return resolve_paths(url, Path.cwd()) if url else ''
+        return resolve_url_paths(url, Path.cwd()) if url else ''
     except StartError as error:
         raise click.BadParameter(str(error), param_hint="'--redis-url'") from None
 
@@ -141,9 +141,9 @@ def plan_environment(servers: int, port_offset: int, urls: dict[str, str]) -> En
         redis_url=resolve_redis_url(urls['redis_url']),
         key=new_key(),
         users={
-            'web_admin': Credentials('admin', new_password()),
-            'api': Credentials('admin.invoke', new_password()),
-            'pubapi': Credentials('pubapi', new_password()),
+            'web_admin': UserCredentials('admin', new_password()),
+            'api': UserCredentials('admin.invoke', new_password()),
+            'pubapi': UserCredentials('pubapi', new_password()),
         },
     )
 
@@ -168,8 +168,8 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan, *, is_exclusi
     """Create the schema, the cluster, its servers, and the users that all commands need. `is_exclusive` says that the
     database must not contain another cluster."""
     from zatotx.cli.environment.odb_and_redis_access import all_object_types, convert_errors
-    from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
+    from zatotx.odb.offline_operations import NewCluster, create_odb
     from zatotx.schema.scheduler_job import default_job_operations
     from zatotx.schema.snapshot import Operation
 

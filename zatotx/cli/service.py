@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 from zatotx.cli.completion_values import complete_services
 from zatotx.cli.environment.cluster_client import TIMEOUT, ClusterClient, raise_for_status, response_element
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.errors import CommandError, combine_errors
-from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
-from zatotx.cli.secret_values import read_value
+from zatotx.cli.secret_options import read_value
 
 
 def print_deployment_report(report: Mapping[str, Any]) -> None:
@@ -47,7 +47,7 @@ def service() -> None:
     '  zatotx service invoke ~/env/qs-1 crm.log-in --payload @log-in.json\n'
     '  zatotx service invoke ~/env/qs-1 crm.send-report --async'
 )
-@path_argument()
+@make_path_argument()
 @click.argument('name', shell_complete=complete_services, help='The service, e.g. zato.ping.')
 @click.option('--payload', default='{}', show_default=True, metavar='JSON|-|@FILE',
               help='The JSON payload. Every user of the machine can read it in the process list: if it contains '
@@ -69,7 +69,7 @@ def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout
                                                               timeout=timeout)  # fmt: skip
         click.echo(response_element(raise_for_status(response))['cid'])
         return
-    with progress(f'Waiting for {name}'):
+    with progress_if_slow(f'Waiting for {name}'):
         response = raise_for_status(
             ClusterClient(find_environment(path)).post(name, body, headers=fields, timeout=timeout)
         )
@@ -99,9 +99,9 @@ def encode_payload(payload: str) -> bytes:
     'list',
     epilog='\b\nExamples:\n  zatotx service list ~/env/qs-1\n  zatotx service list ~/env/qs-1 --all --format json',
 )
-@path_argument()
+@make_path_argument()
 @click.option('--all', 'internal', is_flag=True, help='Include the internal zato.* services.')
-@format_option()
+@make_format_option()
 def list_services(path: str, internal: bool, form: str) -> None:
     """List the services of the cluster by name."""
     found = ClusterClient(find_environment(path)).call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'})
@@ -110,7 +110,8 @@ def list_services(path: str, internal: bool, form: str) -> None:
         print_json(rows)
         return
     print_table(
-        ('NAME', 'ACTIVE', 'FROM'), [(row['name'], yes_or_no(row.get('is_active')), code_source(row)) for row in rows]
+        ('NAME', 'ACTIVE', 'FROM'),
+        [(row['name'], yes_or_no(row.get('is_active')), format_file_and_version(row)) for row in rows],
     )
 
 
@@ -118,7 +119,7 @@ def yes_or_no(value: object) -> str:
     return 'yes' if value else 'no'
 
 
-def code_source(row: dict[str, object]) -> str:
+def format_file_and_version(row: dict[str, object]) -> str:
     """Return the file and the version of a service's code, or '-' if the file no longer contains the service."""
     if row.get('is_internal'):
         return 'zatotx'
@@ -130,12 +131,12 @@ def code_source(row: dict[str, object]) -> str:
     epilog='\b\nExamples:\n  zatotx service rollback ~/env/qs-1 crm.get-balance\n'
     '  zatotx service rollback ~/env/qs-1 crm.py --to 3'
 )
-@path_argument()
+@make_path_argument()
 @click.argument('name', shell_complete=complete_services, help='A service, or a deployed file such as crm.py.')
 @click.option('--to', 'number', type=click.IntRange(min=1), help='The version to restore; default: the previous one.')
 def rollback(path: str, name: str, number: int | None) -> None:
     """Roll back the file called NAME, or the file that contains the service NAME, to an earlier version."""
-    with progress(f'Waiting until every node runs it: {name}'):
+    with progress_if_slow(f'Waiting until every node runs it: {name}'):
         report = ClusterClient(find_environment(path)).call('zato.service.rollback', {'name': name, 'number': number})
     if not isinstance(report, dict):
         raise CommandError('The server returned no report: see its log.')

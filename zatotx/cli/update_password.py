@@ -6,24 +6,24 @@ from pathlib import Path
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.completion_values import complete_users
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, PasswordRejectedError
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.components.web_admin import find_break_glass, write_break_glass
-from zatotx.cli.environment.layout import (
+from zatotx.cli.environment.environment_layout import (
     CREDENTIALS,
-    Credentials,
     Environment,
+    UserCredentials,
     components_of,
     find_environment,
     read_toml,
 )
-from zatotx.cli.environment.processes import running_process
+from zatotx.cli.environment.process_discovery import running_process
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import path_argument, progress
-from zatotx.cli.secret_values import read_secret, secret_option
-from zatotx.rules.enmasse.references import is_obvious_reference
+from zatotx.cli.secret_options import make_secret_option, read_secret
+from zatotx.rules.enmasse.reference_resolution import is_obvious_reference
 
 # Types of users with passwords -> the prefixes of their services.
 USER_TYPES = {'basic_auth': 'zato.security.basic-auth', 'admin_user': 'zato.admin.user'}
@@ -40,9 +40,9 @@ def update() -> None:
     '  zatotx update password ~/env/qs-1 pubapi < new-password.txt\n'
     '  zatotx update password ~/env/qs-1 pubapi --password @new-password.txt'
 )
-@path_argument()
+@make_path_argument()
 @click.argument('user', shell_complete=complete_users, help='The name of a Basic auth definition or a web admin user.')
-@secret_option('password', 'The new password', 'given')
+@make_secret_option('password', 'The new password', 'given')
 def password(path: str, user: str, given: str | None) -> None:
     """Change the password of USER, whether or not the environment is running.
 
@@ -59,13 +59,13 @@ def password(path: str, user: str, given: str | None) -> None:
         )
     local = find_break_glass(environment.environment)
     if local is not None and local[1] == user:
-        write_break_glass(local[0], Credentials(user, new_password))
-        file_note = change_in_file(environment.environment / CREDENTIALS, user, new_password)
+        write_break_glass(local[0], UserCredentials(user, new_password))
+        file_note = change_password_in_file(environment.environment / CREDENTIALS, user, new_password)
         click.echo(f'The password of {user} was changed in {local[0]}{file_note}.')
         return
-    with progress(f'Changing the password of {user}'):
+    with progress_if_slow(f'Changing the password of {user}'):
         delay_note = change_password(environment, user, new_password)
-        file_note = change_in_file(environment.environment / CREDENTIALS, user, new_password)
+        file_note = change_password_in_file(environment.environment / CREDENTIALS, user, new_password)
     click.echo(f'The password of {user} was changed in the cluster{file_note}{delay_note}.')
 
 
@@ -74,16 +74,16 @@ def change_password(environment: Environment, user: str, new: str) -> str:
     the stored credentials, in the database. Returns a clause that says when the change takes effect."""
     if any(running_process(part) for part in components_of(environment.environment) if part.kind == SERVER):
         try:
-            change_over_api(environment, user, new)
+            change_password_over_api(environment, user, new)
             return ''
         except PasswordRejectedError:
-            change_in_odb(environment, user, new)
+            change_password_in_odb(environment, user, new)
             return '; running servers apply it within 2 s'
-    change_in_odb(environment, user, new)
+    change_password_in_odb(environment, user, new)
     return ''
 
 
-def change_over_api(environment: Environment, user: str, new: str) -> None:
+def change_password_over_api(environment: Environment, user: str, new: str) -> None:
     """Change the password through a running server. The new password is active on every node when this function
     returns."""
     cluster = ClusterClient(environment)
@@ -97,22 +97,22 @@ def change_over_api(environment: Environment, user: str, new: str) -> None:
     raise unknown_user(user, names)
 
 
-def change_in_odb(environment: Environment, user: str, new: str) -> None:
+def change_password_in_odb(environment: Environment, user: str, new: str) -> None:
     from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
-    from zatotx.odb.maintenance import read_snapshot, set_password
+    from zatotx.odb.offline_operations import read_snapshot, set_object_password
 
     with open_odb(environment) as opened:
         objects = read_snapshot(opened)
         if all(objects.find(type_, user) is None for type_ in USER_TYPES):
             raise unknown_user(user, [stored.name for stored in objects.objects_of_types(*USER_TYPES)])
-        set_password(opened, user, new, command_actor('update password'))
+        set_object_password(opened, user, new, command_actor('update password'))
 
 
 def unknown_user(user: str, names: list[str]) -> CommandError:
     return CommandError(f'There is no user {user!r}, only {", ".join(sorted(names))}.')
 
 
-def change_in_file(path: Path, user: str, new: str) -> str:
+def change_password_in_file(path: Path, user: str, new: str) -> str:
     """Replace the user's password in credentials.toml, and leave everything else unchanged. Returns a clause that
     describes the change.
     """

@@ -1,5 +1,5 @@
-"""A bounded thread pool for the calls of a blocking driver. Each call has a timeout, at which it is canceled at the
-peer.
+"""A bounded thread pool for the calls of a blocking driver. A call that exceeds its timeout is canceled on the remote
+server.
 
 A pool belongs to one connection, so that a slow peer cannot take the threads of another. Calls beyond its size wait in
 the reactor, in their order. The deadline of a call includes that wait.
@@ -34,7 +34,7 @@ T = TypeVar('T')
 Interrupt = Callable[[], object]
 
 
-class PoolClosed(Exception):  # noqa: N818 - kinds map it to an error of their own
+class BlockingPoolClosed(Exception):  # noqa: N818 - kinds map it to an error of their own
     """The pool is being closed and accepts no further calls."""
 
 
@@ -95,8 +95,8 @@ class BlockingPool:
             owner: object = None) -> Deferred[T]:
         """Call the function in a thread.
 
-        Fails with CallTimedOut after `timeout` seconds, PoolClosed once the pool closes, SlotHeldByCaller if `owner`
-        leases all slots. A Deferred that is cancelled fails with CancelledError at once. In each of these cases
+        Fails with CallTimedOut after `timeout` seconds, BlockingPoolClosed once the pool closes, SlotHeldByCaller if
+        `owner` leases all slots. A Deferred that is cancelled fails with CancelledError at once. In each of these cases
         `interrupt` is called where the function had begun.
         """
         call = _PendingCall(self, function, args, timeout, interrupt)
@@ -123,7 +123,7 @@ class BlockingPool:
         is in use."""
         self._is_open = False
         for request in (*self._waiting, *self._running):
-            request.give_up(Failure(PoolClosed()))
+            request.give_up(Failure(BlockingPoolClosed()))
         for lease in tuple(self._leases):
             lease.revoke()
         self._settle()
@@ -185,7 +185,7 @@ class BlockingPool:
     def _request(self, request: _PendingCall | _LeaseRequest, deferred: Deferred[Any], timeout: float, owner: object
                  ) -> None:
         if not self._is_open:
-            deferred.errback(PoolClosed())
+            deferred.errback(BlockingPoolClosed())
         elif self._free:
             self._free -= 1
             request.timer = self.start_timer(timeout, request)
@@ -229,10 +229,10 @@ class SlotLease:
     def run(self, function: Callable[..., T], *args: Any, timeout: float, interrupt: Interrupt | None = None
             ) -> Deferred[T]:
         """Call the function in a thread, after the calls of this lease before it. Fails as BlockingPool.run, and with
-        PoolClosed after `release`."""
+        BlockingPoolClosed after `release`."""
         call = _PendingCall(self._pool, function, args, timeout, interrupt, self)
         if not self.is_open:
-            call.deferred.errback(PoolClosed())
+            call.deferred.errback(BlockingPoolClosed())
             return call.deferred
         call.timer = self._pool.start_timer(timeout, call)
         self._calls.append(call)
@@ -252,7 +252,7 @@ class SlotLease:
     def revoke(self) -> None:
         """The pool closes."""
         for call in tuple(self._calls):
-            call.give_up(Failure(PoolClosed()))
+            call.give_up(Failure(BlockingPoolClosed()))
         if self._on_revoke is not None and self.is_open:
             self._on_revoke()
         self.release()

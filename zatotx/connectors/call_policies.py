@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
-from zatotx.rules.resilience.retry import RetryBudget
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget
 
 Req = TypeVar('Req')
 Res = TypeVar('Res')
@@ -140,7 +140,7 @@ class Retrying(Generic[Req, Res]):
     decision: RetryDecision[Req, Res]
     clock: IReactorTime
     meter: IOutgoingMeter
-    budget: RetryBudget
+    budget: CallRetryBudget
 
     async def send(self, request: Req) -> Res:
         """The response of the last attempt. Raises its error."""

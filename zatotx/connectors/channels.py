@@ -19,22 +19,22 @@ from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
-from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.inbound_delivery import MessageDelivery
-from zatotx.connectors.inbound_delivery_policy import make_policy_delivery, to_policy
-from zatotx.connectors.lazy_imports import import_modules, missing_modules
+from zatotx.connectors.inbound_delivery_policy import make_policy_delivery, to_retry_policy
+from zatotx.connectors.lazy_imports import import_modules_now, modules_to_import
 from zatotx.connectors.listener_registry import ListenerRegistry
-from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
-from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
-from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel
+from zatotx.connectors.outgoing_connections import Sources, is_same_configuration, no_references
+from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
+from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
+from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, IPlacedTask
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceError
+from zatotx.rules.channel_placement import Placement
 from zatotx.rules.listen_address import to_endpoint
-from zatotx.rules.placement import Placement
-from zatotx.schema.delivery_fields import DeliveryKeys, DeliveryRetry
-from zatotx.schema.placement_fields import PlacementKeys
+from zatotx.schema.delivery_fields import DeliveryRetry, MessageChannelBase
+from zatotx.schema.placement_fields import PlacedChannelBase
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.system.time_slices import TimeSlices
 
@@ -63,41 +63,41 @@ class ChannelParts:
     meter: IChannelMeter
     listeners: ListenerRegistry
     context: ChannelContext
-    events: EventLog  # of all versions of the channel
+    events: RateLimitedEventLog  # of all versions of the channel
 
 
-def make_delivery(
-    parts: ChannelParts, dispatcher: IDispatcher, keys: DeliveryKeys | DeliveryRetry | None
+def make_channel_delivery(
+    parts: ChannelParts, dispatcher: IDispatcher, keys: MessageChannelBase | DeliveryRetry | None
 ) -> MessageDelivery:
     """Return the delivery of a channel's messages. `keys` is the channel's configuration if its Struct derives from
-    DeliveryKeys. Otherwise `keys` are the retry settings, or None for a single attempt."""
-    if isinstance(keys, DeliveryKeys):
+    MessageChannelBase. Otherwise `keys` are the retry settings, or None for a single attempt."""
+    if isinstance(keys, MessageChannelBase):
         return make_policy_delivery(parts.events, parts.context, dispatcher, keys)
     context = parts.context
     return MessageDelivery(title=parts.title, events=parts.events, dispatcher=dispatcher, clock=context.reactor,
-                           policy=to_policy(keys), dead_letters=context.dead_letters,
+                           policy=to_retry_policy(keys), dead_letters=context.dead_letters,
                            processed_keys=context.processed_keys)  # fmt: skip
 
 
-def every_node(stored: StoredObject) -> Sequence[str]:
+def no_node_restriction(stored: StoredObject) -> Sequence[str]:
     """Return an empty list of node names, for object types that do not restrict the nodes on which they run."""
     return ()
 
 
-def declared_placement(stored: StoredObject) -> Placement | None:
+def default_placement_of_kind(stored: StoredObject) -> Placement | None:
     """Return None, for object types without a placement setting. The placement that the kind declares then applies."""
     return None
 
 
 def configured_nodes(stored: StoredObject) -> Sequence[str]:
-    """Return the names of the nodes on which an object runs, if its Struct derives from PlacementKeys."""
-    value: PlacementKeys = stored.value
+    """Return the names of the nodes on which an object runs, if its Struct derives from PlacedChannelBase."""
+    value: PlacedChannelBase = stored.value
     return value.nodes
 
 
 def configured_placement(stored: StoredObject) -> Placement | None:
-    """Return the placement of an object whose Struct derives from PlacementKeys."""
-    value: PlacementKeys = stored.value
+    """Return the placement of an object whose Struct derives from PlacedChannelBase."""
+    value: PlacedChannelBase = stored.value
     return Placement(value.placement)
 
 
@@ -113,8 +113,9 @@ class ChannelType:
     kind: str  # what messages and metrics call it: 'lines'
     build: Callable[[StoredObject, Sources, ChannelParts], InboundChannel]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the channel
-    nodes: Callable[[StoredObject], Sequence[str]] = every_node  # names of the nodes that it may run on; none = all
-    placement: Callable[[StoredObject], Placement | None] = declared_placement  # None = as the kind declares
+    # names of the nodes that it may run on; none = all
+    nodes: Callable[[StoredObject], Sequence[str]] = no_node_restriction
+    placement: Callable[[StoredObject], Placement | None] = default_placement_of_kind  # None = as the kind declares
     modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first channel is built
 
 
@@ -142,7 +143,7 @@ class Channels:
         self._meters = {channel_type.kind: context.channel_meters(channel_type.kind) for channel_type in types}
         self._built: _ByName = {}
         self._slots: dict[tuple[str, str], _Slot] = {}
-        self._event_logs: dict[tuple[str, str], EventLog] = {}
+        self._event_logs: dict[tuple[str, str], RateLimitedEventLog] = {}
         self._dispatcher: IDispatcher | None = None
         self._stopping: list[Deferred[None]] = []
         self._is_draining = False
@@ -155,13 +156,13 @@ class Channels:
         self._dispatcher = dispatcher
         return _all([slot.start(dispatcher) for slot in self._slots.values()])
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
         return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
-        if modules := missing_modules(self._types, snapshot):
-            await self._context.run_in_thread(import_modules, modules)
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfigChange:
+        if modules := modules_to_import(self._types, snapshot):
+            await self._context.run_in_thread(import_modules_now, modules)
         slices = TimeSlices(self._context.reactor)
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
@@ -173,7 +174,7 @@ class Channels:
                     await slices.next()
                 if each.value.is_active:
                     built[channel_type.object_type, each.name] = self._built_for(channel_type, each, snapshot)
-        return PreparedConfig(partial(self._commit, built, names))
+        return PreparedConfigChange(partial(self._commit, built, names))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IChannel."""
@@ -211,7 +212,7 @@ class Channels:
     def _built_for(self, channel_type: ChannelType, stored: StoredObject, snapshot: Snapshot) -> _Built:
         sources: Sources = (stored, *channel_type.references(stored, snapshot))
         existing = self._built.get((channel_type.object_type, stored.name))
-        if existing is not None and has_same_values(existing.sources, sources):
+        if existing is not None and is_same_configuration(existing.sources, sources):
             return existing
         return _Built(sources, channel_type.nodes(stored), channel_type.placement(stored),
                       self._build(channel_type, stored, sources[1:]))  # fmt: skip
@@ -228,7 +229,7 @@ class Channels:
             listeners=self.listeners,
             context=self._context,
             events=self._event_logs.setdefault((channel_type.object_type, stored.name),
-                                               EventLog(title, self._context.reactor)),
+                                               RateLimitedEventLog(title, self._context.reactor)),
         )  # fmt: skip
         try:
             return channel_type.build(stored, references, parts)
@@ -286,7 +287,7 @@ class _Slot:
     nodes: Sequence[str]
     placement: Placement | None
     channel: InboundChannel
-    task: Any = field(default=None, init=False)  # IPlacedTask
+    task: IPlacedTask = field(init=False)  # set right after its creation: the task calls `begin` and `end`
     _dispatcher: IDispatcher | None = field(default=None, init=False)
     _run: _Run | None = field(default=None, init=False)
     _ending: list[Deferred[None]] = field(factory=list, init=False)
@@ -300,12 +301,11 @@ class _Slot:
     def start(self, dispatcher: IDispatcher) -> Deferred[None]:
         """Run the channel where and when its placement says. Fires when it runs, could not start, or has to wait."""
         self._dispatcher = dispatcher
-        started: Deferred[None] = self.task.start()
-        return started
+        return self.task.start()
 
     def stop(self) -> Deferred[None]:
         """Fires when the channel is settled and its placement is given back."""
-        stopped: Deferred[None] = self.task.stop()
+        stopped = self.task.stop()
         stopped.addErrback(lambda failure: self._log.failure('{title} did not stop well', failure, title=self.title))
         return stopped
 

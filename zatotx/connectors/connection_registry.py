@@ -17,8 +17,8 @@ T = TypeVar('T')
 
 @frozen
 class UnavailableConnection:
-    """A placeholder for a connection that cannot be built from its configuration. `reason` is a verb phrase that
-    follows the name of the connection."""
+    """A placeholder for a connection that cannot be built from its configuration. `reason` completes a sentence that
+    begins with the name of the connection."""
 
     title: str
     reason: str

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.connectors.failure_log import FailureLog
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 CONNECT_TIMEOUT = 10.0  # seconds in which a connection must be up
 BACKOFF, MAX_BACKOFF = 0.5, 30.0  # seconds: the longest first pause, and the longest of all

@@ -44,7 +44,7 @@ PrepareStored = Callable[[Any, StoredCall, str], StoredCall | None]  # configura
 MakeStoredResult = Callable[[str, IServiceCall], Any]  # id of the message
 
 
-def keep_call(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
+def store_call_unchanged(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
     """Return the call unchanged. This is the default of the functions that prepare a call for storage. Such a function
     returns None if the call must be made directly, and raises TypeError or ValueError if the call cannot be stored."""
     return call

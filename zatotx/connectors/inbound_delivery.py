@@ -29,13 +29,18 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.connectors.event_log import EventLog
-from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
+from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, IIdempotencyKeyStore, InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import NoSuchService, Overloaded, ServiceError, ServiceUnavailable
 from zatotx.model.message import Message, Reply
-from zatotx.rules.resilience.idempotency import MESSAGE, find_key
-from zatotx.rules.resilience.inbound_retry import DeliveryHistory, DeliveryPolicy, capacity_delay, retry_delay
+from zatotx.rules.resilience.idempotency_key import MESSAGE, find_idempotency_key
+from zatotx.rules.resilience.inbound_retry import (
+    DeliveryHistory,
+    InboundRetryPolicy,
+    capacity_delay,
+    inbound_retry_delay,
+)
 
 
 class _Attempt:
@@ -71,17 +76,19 @@ class MessageDelivery:
     title: str
     dispatcher: IDispatcher
     clock: IReactorTime
-    policy: DeliveryPolicy = field(factory=DeliveryPolicy)
+    policy: InboundRetryPolicy = field(factory=InboundRetryPolicy)
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are dropped
-    processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
-    key: str = MESSAGE  # where the key of a message is: see rules.resilience.idempotency
+    processed_keys: IIdempotencyKeyStore | None = None  # None = duplicates are not recognized
+    key: str = MESSAGE  # where the key of a message is: see rules.resilience.idempotency_key
     key_ttl: float = 86_400.0  # seconds for which the keys of processed messages are remembered
     # Whether a message waits, without using up its attempts, while the node or its service is at its limit: for
     # channels that fetch messages, and fetch no further ones meanwhile.
     waits_for_capacity: bool = False
     random: Callable[[], float] = random.random
     now: Callable[[], float] = time
-    events: EventLog = field(default=Factory(lambda self: EventLog(self.title, self.clock), takes_self=True))
+    events: RateLimitedEventLog = field(
+        default=Factory(lambda self: RateLimitedEventLog(self.title, self.clock), takes_self=True)
+    )
     failed_event: str = 'a message was given up'  # what the log calls a message that failed for the last time
     pending: set[Deferred[None]] = field(factory=set, init=False)
 
@@ -166,7 +173,7 @@ class MessageDelivery:
             rejections = 0
             history = history.failed(self.now(), str(error) or type(error).__name__)
             status = ServiceUnavailable.status if isinstance(error, NoSuchService) else getattr(error, 'status', 500)
-            delay = retry_delay(self.policy, history, status, self.random)
+            delay = inbound_retry_delay(self.policy, history, status, self.random)
             if delay is None:
                 return message, reply, history
             await deferLater(self.clock, delay)
@@ -184,7 +191,7 @@ class MessageDelivery:
         else:
             message = delivery.make_message()
             body = message.body if isinstance(message.body, bytes) else message.body.read()
-            found, channel = find_key(self.key, delivery.key, message.headers, body), self.title
+            found, channel = find_idempotency_key(self.key, delivery.key, message.headers, body), self.title
         return sha256(f'{channel}\0{found}'.encode('utf-8', 'surrogateescape')).hexdigest() if found else ''
 
     async def _confirm(self, key: str) -> None:

@@ -24,13 +24,13 @@ class TypeWithModules(Protocol):
     def modules(self) -> tuple[str, ...]: ...
 
 
-def missing_modules(types: Iterable[TypeWithModules], snapshot: Snapshot) -> list[str]:
+def modules_to_import(types: Iterable[TypeWithModules], snapshot: Snapshot) -> list[str]:
     """Return the modules that must still be imported for the configured objects of the given types."""
     return [module for each in types if snapshot.has_type(each.object_type)
             for module in each.modules if module not in sys.modules]  # fmt: skip
 
 
-def import_modules(modules: Sequence[str]) -> None:
+def import_modules_now(modules: Sequence[str]) -> None:
     """Import the modules with the given names. Blocking."""
     for module in modules:
         import_module(module)
@@ -49,12 +49,12 @@ class LazyNamespace:
     def __call__(self, registry: ConnectionRegistry[Any], call: IServiceCall) -> Any:
         if self._namespace is None:
             if not registry.connections:
-                return NoConnections(registry, call)
+                return EmptyConnectionNamespace(registry, call)
             self._namespace = getattr(import_module(self.module), self._class_name)
         return self._namespace(registry, call)
 
 
-class NoConnections:
+class EmptyConnectionNamespace:
     """An empty `self.out.<name>`, which is used on a node that has no usable connections of the type."""
 
     __slots__ = ('_call', '_registry')

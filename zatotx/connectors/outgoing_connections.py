@@ -20,12 +20,12 @@ from zatotx.connectors.guaranteed_delivery import (
     MakeStoredResult,
     PrepareStored,
     is_guaranteed,
-    keep_call,
     message_id_of,
+    store_call_unchanged,
 )
-from zatotx.connectors.lazy_imports import import_modules, missing_modules
+from zatotx.connectors.lazy_imports import import_modules_now, modules_to_import
 from zatotx.connectors.ping_call import PingCall
-from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall, connection_not_found
 from zatotx.model.cid import new_cid
@@ -77,7 +77,7 @@ class ConnectionType(Generic[C]):
     build: Callable[[StoredObject, Sources, str, Any], C]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
     sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
-    prepare_stored: PrepareStored = keep_call  # of such a call
+    prepare_stored: PrepareStored = store_call_unchanged  # of such a call
     make_stored_result: MakeStoredResult = message_id_of  # what such a call returns
     delivery_namespace: Callable[[ConnectionRegistry[C], IServiceCall], Any] | None = None  # makes such calls
     modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first connection is built
@@ -129,13 +129,13 @@ class OutgoingConnections:
             for connection_type in types for name in connection_type.names
         }
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
         return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
-        if modules := missing_modules(self._types, snapshot):
-            await self._offload(import_modules, modules)
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfigChange:
+        if modules := modules_to_import(self._types, snapshot):
+            await self._offload(import_modules_now, modules)
         built: dict[tuple[str, str], _Built] = {}
         slices = TimeSlices(self._reactor)
         discard = partial(self._retire_all_but, built, self._built)
@@ -144,7 +144,7 @@ class OutgoingConnections:
         except BaseException:  # the node stops meanwhile
             discard()
             raise
-        return PreparedConfig(partial(self._commit, tables, built), discard)
+        return PreparedConfigChange(partial(self._commit, tables, built), discard)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind."""
@@ -247,7 +247,7 @@ class OutgoingConnections:
     def _built_for(self, connection_type: ConnectionType[Any], stored: StoredObject, snapshot: Snapshot) -> _Built:
         sources: Sources = (stored, *connection_type.references(stored, snapshot))
         existing = self._built.get((connection_type.object_type, stored.name))
-        if existing is None or not has_same_values(existing.sources, sources):
+        if existing is None or not is_same_configuration(existing.sources, sources):
             return _Built(sources, self._build(connection_type, sources))
         return existing
 
@@ -268,7 +268,7 @@ class OutgoingConnections:
         return built
 
 
-def has_same_values(sources: Sources, other: Sources) -> bool:
+def is_same_configuration(sources: Sources, other: Sources) -> bool:
     """Return whether two stored objects configure the same connection, regardless of their IDs and revisions."""
     return len(sources) == len(other) and all(
         (a is None and b is None) or (a is not None and b is not None and a.type == b.type and a.value == b.value)

@@ -292,7 +292,7 @@ class RemoteFileSystem:
             raise ValueError(f"mode {mode!r}: files are opened with 'rb', 'wb' or 'ab', or 'r', 'w', 'a' for text")
         opened = self._run(partial(self._open, path, kind, '' if 'b' in mode else encoding,
                                    WriteOptions(is_append=kind == 'a', is_atomic=atomic, offset=offset)))  # fmt: skip
-        return OpeningFile(opened) if isawaitable(opened) else opened
+        return FileOpening(opened) if isawaitable(opened) else opened
 
     def download(self, path: str, local_path: str, *, resume: bool = False) -> Any:
         """Copy a remote file to a file of this machine; returns its size. `resume`: continue where the local one
@@ -401,7 +401,7 @@ class RemoteFileSystem:
             await run(file.close)
 
 
-class OpeningFile:
+class FileOpening:
     """The result of `open(…)` in an async service: it can be awaited or used with `async with`."""
 
     def __init__(self, opening: Any) -> None:

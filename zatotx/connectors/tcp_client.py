@@ -1,4 +1,4 @@
-"""Opens TCP connections with Twisted endpoints in such a way that connecting can be canceled."""
+"""Opens TCP connections with Twisted endpoints, and supports cancellation while connecting."""
 
 from __future__ import annotations
 

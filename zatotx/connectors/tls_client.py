@@ -50,16 +50,17 @@ class TlsClientFactory:
         self._alpn = list(alpn)
 
     def handshake(
-        self, transport: Any, host: str, clock: IReactorTime, *, session: SSL.Session | None = None
+        self, transport: Any, host: str, clock: IReactorTime, *, session: SSL.Session | None = None,
+        protocol: type[TLSMemoryBIOProtocol] = TLSMemoryBIOProtocol,
     ) -> HandshakeObserver:
         """Start a handshake over a connected transport, and make TLS its protocol. `session`: of another connection
-        to the same peer, to be resumed."""
+        to the same peer, to be resumed. `protocol`: the class of that protocol."""
         handshake = HandshakeObserver(host)
         connection = self._connection(host, handshake.verifier)
         if session is not None:
             connection.set_session(session)
         creator = _ConnectionCreator(connection)
-        tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _UNUSED_FACTORY, clock), handshake)
+        tls = protocol(TLSMemoryBIOFactory(creator, True, _UNUSED_FACTORY, clock), handshake)
         transport.protocol = tls
         tls.makeConnection(transport)
         return handshake
@@ -163,7 +164,7 @@ class HandshakeObserver(Protocol):
         return TlsHandshakeFailed(f'{self._host} {describe_handshake_error(_reasons(error))}')
 
 
-def late_handshake_error(error: BaseException | None) -> str:
+def rejected_certificate_error(error: BaseException | None) -> str:
     """Return the error if a TLS 1.3 peer has rejected the local certificate, otherwise ''. The error is a clause that
     follows the host. The peer closes the connection after the local side of the handshake has finished, while the
     client waits for a response. The peer has not read the data that the client sent."""

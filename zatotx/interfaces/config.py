@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ def _no_op() -> None:
 
 
 @frozen
-class PreparedConfig:
+class PreparedConfigChange:
     """A new configuration of one component that has been built but is not active yet. The node calls either `commit` or
     `discard` once.
 
@@ -32,7 +32,7 @@ class PreparedConfig:
     discard: Callable[[], None] = _no_op
 
 
-Prepare = Callable[[Snapshot], Awaitable[PreparedConfig]]
+Prepare = Callable[[Snapshot], Awaitable[PreparedConfigChange]]
 
 
 class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
@@ -42,10 +42,10 @@ class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
 def prepare_without_build(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
     """Convert an `apply` function to a prepare function, for a component that does not need to build anything.
     Committing the prepared configuration calls `apply`."""
-    return lambda snapshot: succeed(PreparedConfig(partial(apply, snapshot)))
+    return lambda snapshot: succeed(PreparedConfigChange(partial(apply, snapshot)))
 
 
-def commit_when_prepared(preparing: Deferred[PreparedConfig]) -> Deferred[None]:
+def commit_when_prepared(preparing: Deferred[PreparedConfigChange]) -> Deferred[None]:
     """Commit the configuration of one component as soon as it is prepared, independently of other components."""
     return preparing.addCallback(lambda prepared: prepared.commit())
 
@@ -151,6 +151,10 @@ class IConfigStore(Interface):
 
     def version_content(version_id: int) -> Deferred[bytes]:
         """Return the stored content. Raises NotFound."""
+
+    def version_contents(version_ids: Sequence[int]) -> Deferred[Mapping[int, bytes]]:
+        """Return the stored contents of several versions by id, read by one query; versions that are not stored are
+        omitted."""
 
     def register_node(name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
         """Register this node as running. `worker`: number of the worker process; each has its own row and heartbeat."""

@@ -15,13 +15,15 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
-from zatotx.interfaces.config import PreparedConfig
-from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IProcessedKeys
+from zatotx.interfaces.config import PreparedConfigChange
+from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IIdempotencyKeyStore
 from zatotx.interfaces.meters import IMeters, null_meters
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
+from zatotx.interfaces.redis import ILeaseStore, IScriptRunner
+from zatotx.interfaces.work_stream import IWorkStream
+from zatotx.rules.channel_placement import CONNECTOR, SERVER, Placement
 from zatotx.rules.limits.memory_budget import MemoryBudget
-from zatotx.rules.placement import CONNECTOR, SERVER, Placement
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 
@@ -36,7 +38,7 @@ class IChannel(Interface):
     def start(dispatcher: IDispatcher) -> Deferred[None]:
         """Start delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
 
-    def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """Build the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
         components together after the last one is prepared."""
 
@@ -85,7 +87,7 @@ def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> D
 
 @implementer(IPlacedTask)
 @frozen
-class ImmediateTask:
+class LocalTask:
     """Runs the task in this process immediately, without coordination with other processes."""
 
     begin: Callable[[], Any]
@@ -98,7 +100,7 @@ class ImmediateTask:
         return maybeDeferred(self.end)
 
 
-class PlaceTask(Protocol):
+class PlacedTaskFactory(Protocol):
     """A function that creates an IPlacedTask. `name` is unique in the cluster. `nodes` are the nodes in the
     configuration, or empty for all nodes. `begin` and `end` start and stop the task, and may return a Deferred."""
 
@@ -111,14 +113,14 @@ class PlaceTask(Protocol):
 def make_local_task(
     name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any], end: Callable[[], Any]
 ) -> IPlacedTask:
-    """Implement PlaceTask for a process without peers: the task always runs in this process."""
-    task: IPlacedTask = ImmediateTask(begin, end)
+    """Implement PlacedTaskFactory for a process without peers: the task always runs in this process."""
+    task: IPlacedTask = LocalTask(begin, end)
     return task
 
 
 @frozen(kw_only=True)
 class ChannelContext:
-    """The resources of a node that the channels of a kind can use."""
+    """The interface of a node for the channels of a kind."""
 
     reactor: IReactor  # IReactorTime, IReactorTCP, IReactorThreads …
     settings: dict[str, Any]  # the kind's section of server.toml
@@ -136,10 +138,10 @@ class ChannelContext:
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_on_own_socket, context.reactor), takes_self=True)
     )
-    place_task: PlaceTask = make_local_task
+    place_task: PlacedTaskFactory = make_local_task
     declaration: ConnectorKind | None = None  # of the kind
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
-    processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
+    processed_keys: IIdempotencyKeyStore | None = None  # None = duplicates are not recognized
     response_headers: Sequence[MakeResponseHeaders] = ()  # of all kinds, for channels that send HTTP responses
     # Whether this node runs the node's own endpoints (/zato/…) of this kind, but none of its channels: a connector.
     endpoints_only: bool = False
@@ -147,16 +149,16 @@ class ChannelContext:
 
 @frozen(kw_only=True)
 class OutgoingContext:
-    """The resources of a node that the outgoing connections of a kind can use."""
+    """The interface of a node for the outgoing connections of a kind."""
 
     reactor: IReactor
     settings: dict[str, Any]  # the kind's section of server.toml
     run_in_thread: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
     meters: Callable[[str], IMeters] = null_meters  # by kind of connection: 'rest', 'soap' …
     redis: Any = None  # ICommands and IBatch
-    scripts: Any = None  # IScripts
-    leases: Any = None  # ILeases
-    work: Any = None  # IWorkStream; None = guaranteed delivery is not available
+    scripts: IScriptRunner | None = None
+    leases: ILeaseStore | None = None
+    work: IWorkStream | None = None  # None = guaranteed delivery is not available
     redis_key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
     encrypt: Callable[[str], str] = str  # encrypts values stored in Redis
     decrypt: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret

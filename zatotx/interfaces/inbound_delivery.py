@@ -47,7 +47,7 @@ class IDeadLetterSink(Interface):
         """Fires when the message is stored. If it fails, the message is returned to its peer."""
 
 
-class IProcessedKeys(Interface):
+class IIdempotencyKeyStore(Interface):
     """The interface that stores the idempotency keys of processed messages."""
 
     def claim(key: str) -> Deferred[bool]:

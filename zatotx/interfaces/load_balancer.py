@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 
-class Outcome(Enum):
+class ServerUseOutcome(Enum):
     """The outcome of using a backend server. The outcome depends on the transport only, and never on the status of a
     response."""
 
@@ -39,21 +39,21 @@ class NoServerAvailableError(Exception):
 class IServerSlot(Interface):
     """The permission to send one request to a backend server, or to hold one TCP connection to it."""
 
-    name = Attribute('The name of the server: str')
-    host = Attribute('The address to connect to: str')
-    port = Attribute('The port to connect to: int')
-    cookie = Attribute('The value of the sticky cookie to set in the response; "" if none: str')
+    name: str = Attribute('The name of the server')
+    host: str = Attribute('The address to connect to')
+    port: int = Attribute('The port to connect to')
+    cookie: str = Attribute('The value of the sticky cookie to set in the response; "" if none')
 
-    def release(outcome: Outcome) -> None:
+    def release(outcome: ServerUseOutcome) -> None:
         """Give the slot back. A second call has no effect."""
 
 
 class IBackend(Interface):
     """A named group of servers, with the algorithm that chooses one of them for each request."""
 
-    name = Attribute('The name of the backend: str')
-    key_headers = Attribute('Lower-case names of the header fields that a BalancingKey must contain: Collection[str]')
-    key_cookies = Attribute('Names of the cookies that a BalancingKey must contain: Collection[str]')
+    name: str = Attribute('The name of the backend')
+    key_headers: Collection[str] = Attribute('Lower-case names of the header fields that a BalancingKey must contain')
+    key_cookies: Collection[str] = Attribute('Names of the cookies that a BalancingKey must contain')
 
     def acquire_now(key: BalancingKey, excluded: Collection[str] = ()) -> IServerSlot | None:
         """Return a slot at once, as `acquire` does, or None if all servers are full: then call `acquire`, which queues.
@@ -146,6 +146,14 @@ class ServerStatus(NamedTuple):
     last_change: float  # seconds since the state changed
 
 
+class RenamedServer(NamedTuple):
+    """A server that a new configuration has under another name."""
+
+    backend: str
+    old: str
+    new: str
+
+
 class IBalancerControl(Interface):
     """The operations of a running load balancer that its agent can perform."""
 
@@ -155,9 +163,9 @@ class IBalancerControl(Interface):
     def validate(source: str) -> list[str]:
         """Return the mistakes in the text of a configuration, one sentence each; empty if there are none."""
 
-    def apply(source: str) -> Deferred[list[str]]:
-        """Validate, write lb.toml atomically and put it into force in all workers. Fires with the mistakes; if there is
-        one, nothing has changed."""
+    def apply(source: str, renamed: RenamedServer | None = None) -> Deferred[list[str]]:
+        """Validate, write lb.toml atomically and put it into force in all workers. A server that is renamed keeps the
+        administrative state that was set. Fires with the mistakes; if there is one, nothing has changed."""
 
     def servers() -> Sequence[ServerStatus]:
         """Return the current status of all servers of all backends."""

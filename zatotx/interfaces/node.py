@@ -9,8 +9,20 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from zatotx.interfaces.config import FileVersion
+from zatotx.interfaces.admin_sessions import IAdminSessions
+from zatotx.interfaces.call_samples import ICallSampleStore
+from zatotx.interfaces.config import FileVersion, IConfig, IConfigStore
+from zatotx.interfaces.dead_letters import IDeadLetterStore
+from zatotx.interfaces.meters import IUserMetrics
+from zatotx.interfaces.node_control import INodeControl
+from zatotx.interfaces.outgoing import IOutgoingConnections
+from zatotx.interfaces.scheduler import IScheduler
+from zatotx.interfaces.service_redis import IServiceRedis
+from zatotx.interfaces.services import IServiceMapHolder
+from zatotx.interfaces.statistics import IUsageStore
+from zatotx.interfaces.work_stream import IResultGroups, IWorkStream
 from zatotx.schema.snapshot import Actor
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
 class DeploymentReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,23 +62,23 @@ class INode(Interface):
 
     name: str = Attribute('Name of the server, e.g. server1')
     cluster: str = Attribute('Name of the cluster')
-    config = Attribute('IConfig')
-    odb = Attribute('IConfigStore')
-    services = Attribute('IServiceStore')
-    deployer = Attribute('IDeployer')
-    types = Attribute('zatotx.schema.type_registry.ObjectTypeRegistry')
-    log_levels = Attribute('ILogLevels')
-    user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
-    outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
-    service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
-    work = Attribute('zatotx.interfaces.work_stream.IWorkStream')
-    admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
-    scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
-    usage = Attribute('zatotx.interfaces.statistics.IUsageStore')
-    call_samples = Attribute('zatotx.interfaces.call_samples.ICallSampleStore')
-    result_groups = Attribute('zatotx.interfaces.work_stream.IResultGroups')
-    control = Attribute('zatotx.interfaces.node_control.INodeControl')
-    dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
+    config: IConfig = Attribute('The configuration in force')
+    odb: IConfigStore = Attribute('Reads and changes the stored configuration')
+    services: IServiceMapHolder = Attribute('The deployed services')
+    deployer: IDeployer = Attribute('Deploys code to all nodes')
+    types: ObjectTypeRegistry = Attribute('The types of configuration objects')
+    log_levels: ILogLevels = Attribute('Reads and changes log levels')
+    user_metrics: IUserMetrics = Attribute('The metrics that services define')
+    outgoing: IOutgoingConnections = Attribute('The outgoing connections')
+    service_redis: IServiceRedis = Attribute('Redis for services')
+    work: IWorkStream = Attribute('Queues asynchronous invocations')
+    admin_sessions: IAdminSessions = Attribute('The sessions of the web admin')
+    scheduler: IScheduler = Attribute('Runs jobs, and keeps their history')
+    usage: IUsageStore = Attribute('The usage statistics of services')
+    call_samples: ICallSampleStore = Attribute('Recorded calls of services')
+    result_groups: IResultGroups = Attribute('The results of parallel invocations')
+    control: INodeControl = Attribute('Restarts, drains and renames nodes')
+    dead_letters: IDeadLetterStore = Attribute('Messages that could not be processed')
 
     def readiness_problems() -> list[str]:
         """Return the reasons why the node does not accept requests, one sentence each; [] if it is ready."""

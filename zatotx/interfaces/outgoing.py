@@ -9,7 +9,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from zatotx.interfaces.config import PreparedConfig
+from zatotx.interfaces.config import PreparedConfigChange
 from zatotx.model.errors import NotFound
 from zatotx.schema.snapshot import Snapshot
 
@@ -55,7 +55,7 @@ class IOutgoingKind(Interface):
     )
     pingable_types: Sequence[str] = Attribute('Keys of the object types that support `ping`')
 
-    def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """Build the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
         components together after the last one is prepared. Calls in progress keep the configuration they started
         with."""

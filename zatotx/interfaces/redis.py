@@ -15,7 +15,7 @@ from zatotx.model.errors import Conflict, ServiceUnavailable
 
 
 @frozen
-class Script:
+class LuaScript:
     """A Lua script. It may access only the keys that are passed to it."""
 
     name: str  # for messages
@@ -30,7 +30,7 @@ class Script:
 class IScriptRunner(Interface):
     """Runs Lua scripts. The text of each script is sent to Redis only once."""
 
-    def run(script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
+    def run(script: LuaScript, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
         """Run a script atomically; fires with its result. Sends the script's text again if Redis has lost it. Fails
         like ICommands.execute."""
 

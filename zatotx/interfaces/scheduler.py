@@ -45,7 +45,7 @@ class ILeaderStore(Interface):
         """Record that the leader of this epoch leads no more; do nothing if there is a newer one."""
 
 
-class OutdatedEpoch(Exception):  # noqa: N818 - a state, not an error
+class OutdatedLeaderEpoch(Exception):  # noqa: N818 - a state, not an error
     """A leader's write was rejected, because another leader has taken over or Redis has lost its data."""
 
 
@@ -61,21 +61,21 @@ class TickWrite(msgspec.Struct, frozen=True, kw_only=True):
 WRITTEN, DUPLICATE, OVERLAPPING = 'written', 'duplicate', 'overlapping'  # results of a TickWrite
 
 
-class ITickStore(Interface):
+class ITickWriter(Interface):
     """Writes ticks to the work stream, and writes each tick only once. Ticks are as durable as the data in Redis. Every
     method fails with the errors of ICommands.execute."""
 
     def begin(epoch: int, recovery_point: int) -> Deferred[int]:
         """Begin the leadership of an epoch: from now on, writes of others are refused. Fires with the time from which
         on ticks may be lost, as a tick: `recovery_point` if Redis knows nothing of earlier leaders, and later the same;
-        0 if nothing was ever lost. Fails with OutdatedEpoch if a newer leader has begun."""
+        0 if nothing was ever lost. Fails with OutdatedLeaderEpoch if a newer leader has begun."""
 
     def last_ticks(job_ids: Sequence[int]) -> Deferred[list[int | None]]:
         """Return the last tick that was written of each job, None where there is none."""
 
     def write(epoch: int, ticks: Sequence[TickWrite]) -> Deferred[list[str]]:
         """Write ticks in one atomic step and return the result of each; a tick that is not later than the last one of
-        its job is a duplicate. May be repeated. Fails with OutdatedEpoch, and then has written none."""
+        its job is a duplicate. May be repeated. Fails with OutdatedLeaderEpoch, and then has written none."""
 
     def forget(job_ids: Sequence[int]) -> Deferred[None]:
         """Remove what is stored about deleted jobs."""

@@ -20,8 +20,8 @@ GENERIC_CHALLENGE = 'Basic realm="zatotx"'  # for unknown definitions
 
 
 class UnusableCredentials(ValueError):  # noqa: N818 - what it is
-    """No connection can use a security definition. The message gives the reason, as a verb phrase that follows the name
-    of the connection."""
+    """No connection can use a security definition. The message gives the reason, and completes a sentence that begins
+    with the name of the connection."""
 
 
 @frozen(kw_only=True)
@@ -30,8 +30,8 @@ class OutgoingCredentials:
 
     fields: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)  # header fields
     query: bytes = field(default=b'', repr=False)  # encoded query parameters
-    # Creates the zatotx.plugins.http.rest.call_chain.Authorizer of a connection, for credentials that depend on the
-    # request or on the peer's responses.
+    # Creates the zatotx.plugins.http.rest.outgoing_sender_chain.Authorizer of a connection, for credentials that depend
+    # on the request or on the peer's responses.
     make_authorizer: Callable[[], Any] | None = None
     requires_challenge: bool = False  # the peer always rejects a first request without credentials
     # Creates the token of one SOAP message.
@@ -40,7 +40,7 @@ class OutgoingCredentials:
 
 @frozen
 class CredentialsContext:
-    """The resources that factories of outgoing credentials can use."""
+    """The dependencies that are passed to factories of outgoing credentials."""
 
     decrypt: Callable[[str], str]  # decrypts the encrypted half of a dual secret
 

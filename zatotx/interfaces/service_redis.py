@@ -12,7 +12,7 @@ from zope.interface import Attribute, Interface
 
 from zatotx.interfaces.cache import ICacheStore
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
-from zatotx.interfaces.redis import ICommands, IPipelinedCommands, ITransactions, RedisError
+from zatotx.interfaces.redis import ICommands, ILeaseStore, IPipelinedCommands, ITransactions, RedisError
 
 
 class CommandRefusedError(RedisError):
@@ -32,8 +32,8 @@ class IServiceRedis(Interface):
     """The Redis functions that the services of a node use."""
 
     commands: IServiceCommands = Attribute('The commands of services')
-    leases = Attribute('ILeaseStore of self.lock')
-    cache_store: ICacheStore = Attribute('ICacheStore of self.cache')
+    leases: ILeaseStore = Attribute('The leases of self.lock')
+    cache_store: ICacheStore = Attribute('The entries of self.cache')
     data_dictionary: IDataDictionaryStore = Attribute('The data dictionary of self.translate')
     cache_usage = Attribute('Has note_write(cache, CacheWrite), for metrics and the log')
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = Attribute(

@@ -18,12 +18,15 @@ class IServiceEntry(Interface):
     cls: type = Attribute('The Service subclass')
     is_internal: bool = Attribute('Whether it is a zato.* service')
     is_active: bool = Attribute('Whether it may be invoked')
+    file: str = Attribute("The file or package that contains it, e.g. 'crm.py'; '' = it is a zato.* service")
+    version: int = Attribute('The version of that file')
+    metadata: Any = Attribute('zatotx.service.metadata.ServiceMetadata: what the class declares')
     roles: frozenset[str] = Attribute('The caller must have one of them; empty = no role required')
     concurrency_limit: ConcurrencyLimit = Attribute(
         'Limits concurrent calls; one per service name, kept across versions'
     )
     stats: Any = Attribute('zatotx.metrics.counters.CallCounters: counters of this service, kept across versions')
-    sampler: Any = Attribute('zatotx.service.call_sampler.CallSampler, None if calls are not recorded')
+    sampler: Any = Attribute('zatotx.service.call_recorder.ServiceCallRecorder, None if calls are not recorded')
 
 
 class IServiceMap(Interface):
@@ -37,8 +40,8 @@ class IServiceMap(Interface):
         """Iterate over all services."""
 
 
-class IServiceStore(Interface):
-    """Holds the current IServiceMap, and replaces it as a whole."""
+class IServiceMapHolder(Interface):
+    """Holds the current IServiceMap, which is replaced atomically when services are deployed."""
 
     current: IServiceMap = Attribute('The map that new requests use')
 

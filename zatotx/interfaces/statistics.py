@@ -1,4 +1,4 @@
-"""Interfaces of statistics, which consist of the usage of services by minute, and of its sums over longer periods."""
+"""Interfaces of service usage statistics, per minute and aggregated over longer periods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.model.service_usage import ServiceUsage, UsageByService
 
 class IUsageStore(Interface):
     """Stores the usage of services for the whole cluster. The data is as durable as other data in Redis. A period is
-    identified by its start (see zatotx.rules.statistics.periods). Every method fails with the errors of
+    identified by its start (see zatotx.rules.statistics.calendar_periods). Every method fails with the errors of
     ICommands.execute."""
 
     def record(source: str, minutes: Mapping[int, UsageByService]) -> Deferred[None]:

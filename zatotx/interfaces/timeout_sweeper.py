@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 
-class HasTimeout(Protocol):
+class ObjectWithTimeout(Protocol):
     """An object with a deadline, which TimeoutSweeper can watch."""
 
     @property
@@ -37,8 +37,8 @@ class TimeoutSweeper:
         self._clock = clock
         self._interval = interval
         self._call: IDelayedCall | None = None
-        self._watched: set[HasTimeout] = set()
-        self.remove: Callable[[HasTimeout], None] = self._watched.discard
+        self._watched: set[ObjectWithTimeout] = set()
+        self.remove: Callable[[ObjectWithTimeout], None] = self._watched.discard
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -48,7 +48,7 @@ class TimeoutSweeper:
         """Whether the next sweep is scheduled."""
         return self._call is not None
 
-    def add(self, expiring: HasTimeout) -> None:
+    def add(self, expiring: ObjectWithTimeout) -> None:
         """Call the object's `expire` when its timeout passes."""
         self._watched.add(expiring)
         if self._call is None:

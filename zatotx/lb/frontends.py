@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from zatotx.lb.config.model import Configuration, Mode
-from zatotx.lb.frontend import IFrontend, IFrontendUpdate
+from zatotx.lb.frontend_interfaces import IFrontend, IFrontendUpdate
 from zatotx.rules.listen_address import to_endpoint
 
 MAX_IDLE_GRACE = 5.0  # seconds that clients get to send another request on a connection, and to receive its end with it

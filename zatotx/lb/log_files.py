@@ -8,10 +8,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.lb.config.model import LogSettings
-from zatotx.logs.levels import LevelFilter
+from zatotx.logs.levels import LogLevels
 from zatotx.logs.line_writer import ReactorLineWriter, SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.process_log import ProcessLog
+from zatotx.logs.process_log import ProcessLogWriter
 from zatotx.model.errors import StartError
 
 LOG_FILE, HTTP_LOG_FILE = 'load-balancer.log', 'http.log'
@@ -28,7 +28,7 @@ class LoadBalancerLogs:
             self._lines = ReactorLineWriter(reactor, LogFile(directory / HTTP_LOG_FILE, mode=0o600))
         except OSError as error:
             raise StartError(f'{error.filename or directory} cannot be written: {error.strerror}') from None
-        self._log = ProcessLog(self._writer)
+        self._log = ProcessLogWriter(self._writer)
 
     @property
     def exchange_lines(self) -> ILineSink:
@@ -48,7 +48,7 @@ class LoadBalancerLogs:
 
     def reload(self, settings: LogSettings) -> None:
         """Apply levels and sizes, and reopen the files."""
-        self._log.levels = LevelFilter(settings.level, settings.levels)
+        self._log.levels = LogLevels(settings.level, settings.levels)
         self._log.apply_levels()
         for writer in (self._writer, self._lines):
             writer.set_limits(settings.max_size, settings.keep)

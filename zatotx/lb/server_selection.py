@@ -12,7 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, NoServerAvailableError, Outcome
+from zatotx.interfaces.load_balancer import (
+    BalancingKey,
+    IBackend,
+    IServerSlot,
+    NoServerAvailableError,
+    ServerUseOutcome,
+)
 
 NO_SERVER, QUEUE_TIMEOUT = 'SC', 'sQ'  # how the log of HAProxy calls the reasons for having no server
 T = TypeVar('T')
@@ -32,8 +38,8 @@ class SelectionOwner(Protocol):
 
 
 class ServerSelection(msgspec.Struct, eq=False):
-    """The selection of a server for one request. `slot` is the slot that is currently held. `release` cancels pending
-    steps, whose results are then ignored.
+    """The state of selecting a server for one request. `slot` is the concurrency slot that is currently held on a
+    server. `release` cancels the selection and ignores the results of steps in progress.
 
     The owner is passed to each method: a reference to it would make a cycle, which only the garbage collector ends.
     """
@@ -85,7 +91,7 @@ class ServerSelection(msgspec.Struct, eq=False):
             self._step_done, self._step_failed, (self._attempt, connected), errbackArgs=(self._attempt, not_connected)
         )
 
-    def release(self, outcome: Outcome) -> None:
+    def release(self, outcome: ServerUseOutcome) -> None:
         """Give the slot back, and cancel the step that is waited for."""
         self._attempt += 1
         waiting, self._waiting = self._waiting, None
@@ -93,13 +99,13 @@ class ServerSelection(msgspec.Struct, eq=False):
         if waiting is not None:
             waiting.cancel()
         if slot is not None:
-            if outcome is not Outcome.RESPONDED:
+            if outcome is not ServerUseOutcome.RESPONDED:
                 self._excluded = (*self._excluded, slot.name)
             slot.release(outcome)
 
     def _acquired(self, slot: IServerSlot, attempt: int, owner: SelectionOwner) -> None:
         if attempt != self._attempt:
-            slot.release(Outcome.ABANDONED)
+            slot.release(ServerUseOutcome.ABANDONED)
             return
         self._waiting = None
         self.slot = slot

@@ -50,7 +50,7 @@ LEVELS = tuple(_LEVELS)  # values of settings
 _MAX_CACHED = 10_000  # names whose level is cached
 
 
-class LevelFilter:
+class LogLevels:
     """The current log levels. The level of a logger takes precedence over that of its category, which takes precedence
     over the default. Any thread may read the levels, and one thread changes them."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
@@ -35,7 +35,7 @@ class ReactorLineWriter:
         self._reactor = reactor
         self._file = file
         self._lines: list[str] = []
-        self._write_call: Any = None  # the IDelayedCall of the next write
+        self._write_call: IDelayedCall | None = None  # the next write
         self.json = False
 
     @property

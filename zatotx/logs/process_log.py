@@ -23,12 +23,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from zatotx.logs.formats import JSON, TEXT, LogEntry, as_json, as_text, missing_lines_as_json
-from zatotx.logs.levels import LEVELS, LevelFilter, category_of
+from zatotx.logs.levels import LEVELS, LogLevels, category_of
 from zatotx.logs.line_writer import SharedLineWriter
+from zatotx.logs.log_entry_formats import JSON, TEXT, LogEntry, format_as_json, format_as_text, missing_lines_as_json
 from zatotx.logs.log_file import LogFile, missing_lines_message
 
-__all__ = ['LEVELS', 'ContextGetter', 'LoggedService', 'ProcessLog', 'no_context']
+__all__ = ['LEVELS', 'ContextGetter', 'LoggedService', 'ProcessLogWriter', 'empty_log_context']
 
 
 _TWISTED_LEVELS = {
@@ -48,13 +48,13 @@ _PLAIN_TYPES = (str, int, float, bool, type(None))
 ContextGetter = Callable[[], tuple[str, str]]
 
 
-def no_context() -> tuple[str, str]:
+def empty_log_context() -> tuple[str, str]:
     """Return an empty service name and an empty correlation ID, for processes without services."""
     return '', ''
 
 
 @implementer(ILogObserver)
-class ProcessLog:
+class ProcessLogWriter:
     """Writes the log entries that have at least the level of their logger. Critical entries are also written to
     standard error, for the user who started the process."""
 
@@ -62,15 +62,15 @@ class ProcessLog:
         self,
         writer: SharedLineWriter,
         *,
-        levels: LevelFilter | None = None,
+        levels: LogLevels | None = None,
         category_writers: Mapping[str, SharedLineWriter] | None = None,
-        get_context: ContextGetter = no_context,
+        get_context: ContextGetter = empty_log_context,
         publisher: LogPublisher | None = None,
     ) -> None:
         """`writer`: for categories without a writer in `category_writers` (by category name). `get_context` returns
         the service and cid of the request that the calling code processes, '' if there is none. `publisher`: the
         source of Twisted's events, by default the global one."""
-        self.levels = levels or LevelFilter()
+        self.levels = levels or LogLevels()
         self.format = TEXT
         self._writer = writer
         self._category_writers = category_writers or {}
@@ -148,7 +148,7 @@ class ProcessLog:
         self._write(LogEntry(level=level, logger=logger, service=service, cid=cid, is_from_context=within, **parts))
 
     def _write(self, entry: LogEntry) -> None:
-        text = as_json(entry) if self.format == JSON else as_text(entry)
+        text = format_as_json(entry) if self.format == JSON else format_as_text(entry)
         category_writer = self._category_writers.get(category_of(entry.logger).name)
         if category_writer is not None:
             category_writer.write_entry(text)
@@ -168,9 +168,9 @@ class ProcessLog:
 
 
 class _Handler(logging.Handler):
-    """The handler that passes stdlib records to a ProcessLog."""
+    """The handler that passes stdlib records to a ProcessLogWriter."""
 
-    def __init__(self, log: ProcessLog) -> None:
+    def __init__(self, log: ProcessLogWriter) -> None:
         super().__init__()
         self._log = log
 
@@ -200,7 +200,7 @@ class LoggedService(Service):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._part = service
         self._writer = SharedLineWriter(reactor, LogFile(path, mode=0o600))
-        self._log = ProcessLog(self._writer)
+        self._log = ProcessLogWriter(self._writer)
 
     def startService(self) -> Any:
         super().startService()  # type: ignore[no-untyped-call]

@@ -232,12 +232,21 @@ DEFINITIONS = {family.name: family for family in _DEFINITIONS}
 assert len(DEFINITIONS) == len(_DEFINITIONS)
 
 
-def register(definitions: Iterable[MetricDefinition]) -> None:
-    """Register the metric definitions of kinds, once in each process that exposes metrics. Raises ValueError if two
-    metrics have the same name."""
+def register_kind_metrics(definitions: Iterable[MetricDefinition]) -> None:
+    """Register the metrics that the connector kinds define, once in each process that exposes metrics. Raises
+    ValueError if two metrics have the same name."""
     for one in definitions:
         if DEFINITIONS.setdefault(one.name, one) is not one:
             raise ValueError(f'Two metrics are named {one.name}')
 
 
-__all__ = ['COUNTER', 'DEFINITIONS', 'GAUGE', 'HISTOGRAM', 'INFO', 'OVERFLOW_LABEL', 'MetricDefinition', 'register']
+__all__ = [
+    'COUNTER',
+    'DEFINITIONS',
+    'GAUGE',
+    'HISTOGRAM',
+    'INFO',
+    'OVERFLOW_LABEL',
+    'MetricDefinition',
+    'register_kind_metrics',
+]

@@ -69,7 +69,7 @@ def no_peer_samples() -> Deferred[list[MetricSample]]:
     return succeed([])
 
 
-def ignore_result(sample: MetricSample) -> None:
+def ignore_sample(sample: MetricSample) -> None:
     """Ignore a sample, for a node that does not store its samples."""
 
 
@@ -81,7 +81,7 @@ class MetricsExposition:
         """`sources`: the metrics of this process. `offload` runs (function, *args) in a thread."""
         self.fetch_peer_samples: Callable[[], Deferred[list[MetricSample]]] = no_peer_samples
         self.store_sample: Callable[[MetricSample], None] = (
-            ignore_result  # called in the thread with each sample before it is used
+            ignore_sample  # called in the thread with each sample before it is used
         )
         self._sources = sources
         self._offload = offload

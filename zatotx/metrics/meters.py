@@ -18,14 +18,14 @@ __all__ = [
     'MAX_NAMES',
     'OVERFLOW_LABEL',
     'MeterRegistry',
-    'MeterSet',
-    'build_info',
+    'MetersByName',
+    'build_info_metrics',
+    'call_metrics',
     'call_rows',
-    'call_source',
     'channel_rows',
     'process_metrics',
     'service_metrics',
-    'single_value',
+    'single_value_metrics',
 ]
 
 
@@ -35,7 +35,7 @@ _Slots = TypeVar('_Slots')
 
 
 @implementer(IMeters)
-class MeterSet(Generic[_Slots]):
+class MetersByName(Generic[_Slots]):
     """A registry of meters of one type, by name. Only one thread at a time may add and remove meters; any thread may
     read."""
 
@@ -83,28 +83,33 @@ class MeterRegistry:
 
     def __init__(self, max_names: int = MAX_NAMES) -> None:
         self._max_names = max_names
-        self._channels: dict[str, MeterSet[ChannelCounters]] = {}
-        self._outgoing: dict[str, MeterSet[OutgoingCounters]] = {}
-        self.services = MeterSet(CallCounters, max_names=max_names)
+        self._channels: dict[str, MetersByName[ChannelCounters]] = {}
+        self._outgoing: dict[str, MetersByName[OutgoingCounters]] = {}
+        self.services = MetersByName(CallCounters, max_names=max_names)
         self.redis = CallCounters()
         self.odb = CallCounters()
 
-    def channels(self, kind: str) -> MeterSet[ChannelCounters]:
+    def channels(self, kind: str) -> MetersByName[ChannelCounters]:
         """Return the meters of the channels of a kind, in Zato's terms: 'http-soap', 'amqp' …"""
         if kind not in self._channels:
-            self._channels[kind] = MeterSet(ChannelCounters, max_names=self._max_names)
+            self._channels[kind] = MetersByName(ChannelCounters, max_names=self._max_names)
         return self._channels[kind]
 
-    def outgoing(self, kind: str) -> MeterSet[OutgoingCounters]:
+    def outgoing(self, kind: str) -> MetersByName[OutgoingCounters]:
         """Return the meters of the outgoing connections of a kind: 'rest', 'sql' …"""
         if kind not in self._outgoing:
-            self._outgoing[kind] = MeterSet(OutgoingCounters, max_names=self._max_names)
+            self._outgoing[kind] = MetersByName(OutgoingCounters, max_names=self._max_names)
         return self._outgoing[kind]
 
     def sources(self) -> list[MetricSource]:
         """Return the sources of the metrics of channels, outgoing connections, Redis and the ODB. Those of services are
         exposed by their store, which knows the existing services."""
-        return [self._channel_rows, self._outgoing_rows, call_source('redis', self.redis), call_source('odb', self.odb)]
+        return [
+            self._channel_rows,
+            self._outgoing_rows,
+            call_metrics('redis', self.redis),
+            call_metrics('odb', self.odb),
+        ]
 
     def channel_requests(self) -> Iterator[MetricRow]:
         """Yield the number of requests of each channel."""
@@ -149,7 +154,7 @@ def call_rows(prefix: str, label: tuple[str, ...], slots: CallCounters) -> Itera
     yield f'{prefix}_duration_seconds', label, slots
 
 
-def call_source(name: str, slots: CallCounters) -> MetricSource:
+def call_metrics(name: str, slots: CallCounters) -> MetricSource:
     """Return the metrics source of a component of which a process has one instance."""
     return lambda: call_rows(f'zatotx_{name}', (), slots)
 
@@ -176,13 +181,13 @@ def service_metrics(
     return rows
 
 
-def single_value(name: str, read: Callable[[], float | Histogram]) -> MetricSource:
+def single_value_metrics(name: str, read: Callable[[], float | Histogram]) -> MetricSource:
     """Return the metrics source of a single value without labels."""
     return lambda: [(name, (), read())]
 
 
-def build_info(facts: Mapping[str, str]) -> MetricSource:
-    """Return the metrics source of the build information, which consists of the version, python, the node and the
+def build_info_metrics(facts: Mapping[str, str]) -> MetricSource:
+    """Return the metrics source of the build information: the versions of zatotx and Python, the node and the
     cluster."""
     labels = tuple(facts[name] for name in ('version', 'python', 'node', 'cluster'))
     return lambda: [('zatotx_build_info', labels, 1), ('zatotx_workers', (), 1)]

@@ -43,9 +43,8 @@ def take_snapshot(sources: Sequence[MetricSource]) -> MetricSample:
     return sample
 
 
-def without_gauges(sample: MetricSample) -> MetricSample:
-    """Return the part of a sample that remains valid after its process has ended, which consists of counters and
-    histograms."""
+def remove_gauges(sample: MetricSample) -> MetricSample:
+    """Return a sample without its gauges. Counters and histograms remain valid after their process has ended."""
     return {name: rows for name, rows in sample.items() if DEFINITIONS[name].kind in (COUNTER, HISTOGRAM)}
 
 

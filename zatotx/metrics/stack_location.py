@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from zatotx.model.garbage_collection import gc_disabled
+from zatotx.model.gc_disabled import gc_disabled
 
 _HASH = 64  # hex digits of a SHA-256, the directory name of a deployed version
 _POLLING = frozenset({'epollreactor.py', 'pollreactor.py', 'selectreactor.py', 'asyncioreactor.py'})

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 from zatotx.interfaces.statistics import IUsageStore
 from zatotx.model.service_usage import ServiceUsage, UsageByService, merge_usage
-from zatotx.rules.statistics.periods import MINUTE, PARTS, RETENTION, next_start, start_of, starts_between
+from zatotx.rules.statistics.calendar_periods import (
+    MINUTE,
+    PARTS,
+    RETENTION,
+    next_period_start,
+    period_start,
+    period_starts_between,
+)
 
 SETTLED = 120  # seconds after which all processes have recorded the calls of a minute
 RECOMPUTED = 600  # seconds during which records may still arrive, because Redis was unavailable
@@ -21,8 +28,8 @@ _TOGETHER = 10  # periods that are read together: with a thousand services, more
 async def aggregate_minutes(store: IUsageStore, now: float) -> int:
     """Sum the usage records of all processes by minute. The last minutes are summed, and earlier minutes that are
     missing. Returns the number of minutes with calls."""
-    end = start_of(MINUTE, now - SETTLED) + 60
-    minutes = list(starts_between(MINUTE, end - RECORDS_READ, end))
+    end = period_start(MINUTE, now - SETTLED) + 60
+    minutes = list(period_starts_between(MINUTE, end - RECORDS_READ, end))
     stored = await store.stored(MINUTE, minutes)
     needed = [minute for minute, known in zip(minutes, stored, strict=True)
               if not known or minute >= end - RECOMPUTED]  # fmt: skip
@@ -35,37 +42,41 @@ async def aggregate_minutes(store: IUsageStore, now: float) -> int:
     return len(usages)
 
 
-async def aggregate(store: IUsageStore, period: str, now: float) -> int:
-    """Sum the usage of the current and the previous period from the usage of their parts. Earlier periods that are
-    missing are also summed if their parts are still kept. Returns the number of periods with calls."""
-    current = start_of(period, now)
-    starts = list(starts_between(period, now - RETENTION[PARTS[period]], now))[1:] or [current]  # the first is partial
+async def aggregate_period(store: IUsageStore, period: str, now: float) -> int:
+    """Aggregate the usage of the current and the previous period from the statistics of shorter periods. Earlier
+    periods that are missing are also aggregated if the statistics of the shorter periods are still stored. Returns the
+    number of periods with calls."""
+    current = period_start(period, now)
+    # the first is partial
+    starts = list(period_starts_between(period, now - RETENTION[PARTS[period]], now))[1:] or [current]
     stored = await store.stored(period, starts)
     needed = [start for start, known in zip(starts, stored, strict=True)
-              if not known or start >= start_of(period, current - 1)]  # fmt: skip
-    sums = {start: await sum_of_parts(store, period, start) for start in needed}
+              if not known or start >= period_start(period, current - 1)]  # fmt: skip
+    sums = {start: await sum_usage_of_parts(store, period, start) for start in needed}
     sums = {start: usage for start, usage in sums.items() if usage}
     await store.store(period, sums)
     return len(sums)
 
 
-async def summarize(store: IUsageStore, period: str, now: float) -> int:
-    """Sum the usage of the current and the previous period from the usage of their parts. Returns the number of periods
-    with calls."""
-    current = start_of(period, now)
-    sums = {start: await sum_of_parts(store, period, start) for start in (start_of(period, current - 1), current)}
+async def summarize_current_and_previous(store: IUsageStore, period: str, now: float) -> int:
+    """Aggregate the usage of the current and the previous period from the statistics of shorter periods. Returns the
+    number of periods with calls."""
+    current = period_start(period, now)
+    sums = {
+        start: await sum_usage_of_parts(store, period, start) for start in (period_start(period, current - 1), current)
+    }
     sums = {start: usage for start, usage in sums.items() if usage}
     await store.store(period, sums)
     return len(sums)
 
 
-async def sum_of_parts(store: IUsageStore, period: str, start: int) -> dict[str, ServiceUsage]:
+async def sum_usage_of_parts(store: IUsageStore, period: str, start: int) -> dict[str, ServiceUsage]:
     """Return the usage of a period as the sum of its parts."""
-    parts = list(starts_between(PARTS[period], start, next_start(period, start)))
-    return await sum_of_periods(store, PARTS[period], parts)
+    parts = list(period_starts_between(PARTS[period], start, next_period_start(period, start)))
+    return await sum_usage_of_periods(store, PARTS[period], parts)
 
 
-async def sum_of_periods(store: IUsageStore, period: str, starts: Sequence[int]) -> dict[str, ServiceUsage]:
+async def sum_usage_of_periods(store: IUsageStore, period: str, starts: Sequence[int]) -> dict[str, ServiceUsage]:
     """Return the total usage of several periods."""
     total: dict[str, ServiceUsage] = {}
     for at in range(0, len(starts), _TOGETHER):
@@ -73,7 +84,9 @@ async def sum_of_periods(store: IUsageStore, period: str, starts: Sequence[int])
     return total
 
 
-async def read_periods(store: IUsageStore, period: str, starts: Sequence[int]) -> list[dict[str, ServiceUsage]]:
+async def read_usage_of_periods(
+    store: IUsageStore, period: str, starts: Sequence[int]
+) -> list[dict[str, ServiceUsage]]:
     """Return the usage of each period."""
     found: list[dict[str, ServiceUsage]] = []
     for at in range(0, len(starts), _TOGETHER):
@@ -81,14 +94,14 @@ async def read_periods(store: IUsageStore, period: str, starts: Sequence[int]) -
     return found
 
 
-async def add_to_totals(store: IUsageStore, now: float, max_minutes: int) -> int:
+async def add_minutes_to_totals(store: IUsageStore, now: float, max_minutes: int) -> int:
     """Add completed minutes that the totals do not contain yet to the totals, at most `max_minutes`. Returns the number
     of minutes added, or 0 if another node is adding them at the same time."""
-    end = start_of(MINUTE, now - RECOMPUTED)
+    end = period_start(MINUTE, now - RECOMPUTED)
     until, totals = await store.totals()
     begin = max(until, end - RETENTION[MINUTE])
-    minutes = list(starts_between(MINUTE, begin, end))[:max_minutes]
-    totals = merge_usage((totals, await sum_of_periods(store, MINUTE, minutes)))
+    minutes = list(period_starts_between(MINUTE, begin, end))[:max_minutes]
+    totals = merge_usage((totals, await sum_usage_of_periods(store, MINUTE, minutes)))
     if not minutes or not await store.replace_totals(until, minutes[-1] + 60, totals):
         return 0
     return len(minutes)

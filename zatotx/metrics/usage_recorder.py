@@ -15,7 +15,7 @@ from zatotx.interfaces.statistics import IUsageRecorder, IUsageStore
 from zatotx.metrics.counters import CallCounters
 from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.model.service_usage import NO_USAGE, ServiceUsage, merge_usage
-from zatotx.rules.statistics.periods import MINUTE, start_of
+from zatotx.rules.statistics.calendar_periods import MINUTE, period_start
 
 INTERVAL = 15  # seconds between two records; one of them is at the end of each minute
 MAX_MINUTES = 10  # minutes that wait for Redis; earlier ones are missing in the statistics
@@ -24,8 +24,9 @@ MAX_MINUTES = 10  # minutes that wait for Redis; earlier ones are missing in the
 @implementer(IUsageRecorder)
 @define(eq=False, kw_only=True)
 class UsageRecorder:
-    """Implements IUsageRecorder. `services` returns the counters of the existing services. Services that share the
-    counters `overflow` are recorded as one entry. `now` returns unix time in seconds."""
+    """Implements IUsageRecorder by recording the usage counters of services once per minute. `services` returns the
+    counters of the existing services. Services that share the `overflow` counters are recorded as one entry. `now`
+    returns unix time in seconds."""
 
     clock: IReactorTime
     now: Callable[[], float]
@@ -42,7 +43,7 @@ class UsageRecorder:
 
     def start(self) -> None:
         self._seen = self._read_counters()
-        self._minute = start_of(MINUTE, self.now())
+        self._minute = period_start(MINUTE, self.now())
         self._schedule()
 
     def stop(self) -> Deferred[None]:
@@ -68,7 +69,7 @@ class UsageRecorder:
         calls = {name: usage for name, usage in calls.items() if usage.calls}
         if calls:
             self._minutes[self._minute] = merge_usage((self._minutes.get(self._minute, {}), calls))
-        self._seen, self._minute = counted, start_of(MINUTE, self.now())
+        self._seen, self._minute = counted, period_start(MINUTE, self.now())
         for minute in sorted(self._minutes)[:-MAX_MINUTES]:
             del self._minutes[minute]
 

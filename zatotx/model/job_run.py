@@ -35,7 +35,7 @@ class JobRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int = 1
 
 
-class ScheduledJob(msgspec.Struct, frozen=True, kw_only=True):
+class CurrentJob(msgspec.Struct, frozen=True, kw_only=True):
     """The scheduler job for which a service runs. The service accesses it as `self.job`."""
 
     id: int
@@ -61,11 +61,11 @@ def job_headers(job_id: int, name: str, job_type: str, tick: int) -> dict[bytes,
             JOB_TICK_HEADER: b'%d' % tick}  # fmt: skip
 
 
-def job_of(headers: Mapping[bytes, bytes]) -> ScheduledJob | None:
+def job_from_headers(headers: Mapping[bytes, bytes]) -> CurrentJob | None:
     """Return the job that the headers of a message identify, or None if the message is not from a job."""
     try:
         tick, job_id = int(headers[JOB_TICK_HEADER]), int(headers[JOB_ID_HEADER])
         name, job_type = headers[JOB_NAME_HEADER].decode(), headers[JOB_TYPE_HEADER].decode()
     except (KeyError, ValueError):
         return None
-    return ScheduledJob(id=job_id, name=name, job_type=job_type, scheduled=_EPOCH + timedelta(microseconds=tick))
+    return CurrentJob(id=job_id, name=name, job_type=job_type, scheduled=_EPOCH + timedelta(microseconds=tick))

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from zatotx.model.soap import SoapChannelSpec, SoapMessage
+from zatotx.model.soap_message import SoapChannelSpec, SoapMessage
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -157,6 +157,7 @@ class Message(msgspec.Struct, eq=False):
     # (zatotx.wire.http.multipart.Part).
     parsed: Any = None
     soap: SoapMessage | None = None  # set after the codec decoded a message of a SOAP channel
+    reply: Reply | None = None  # set by the pipeline
 
 
 class Reply(msgspec.Struct, eq=False):

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget, TrimTrigger
+from zatotx.system.startup_gc import stop_freezing
 
 # A request allocates a few dozen containers, nearly all of which are freed by reference counting. Python's default of
 # 700 would start a collection every twenty requests. A collection of the middle generation visits up to YOUNG * MIDDLE
@@ -28,6 +29,7 @@ def tune_gc() -> None:
     thresholds of later collections. The thresholds are not raised earlier: a start without collections takes a sixth
     less CPU time, but the server then keeps 8 MB of classes that attrs has replaced. Memory that the start has
     allocated and freed is returned to the operating system."""
+    stop_freezing()
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)

@@ -43,7 +43,7 @@ def find_weakened_rate_limits(limiter: RateLimiter, client: RedisClient) -> Iter
             yield f'Redis is unavailable, so {what}: see that it runs and can be reached'
 
 
-def find_refused_code(version_keeper: VersionManager) -> Iterator[str]:
+def find_rejected_code(version_keeper: VersionManager) -> Iterator[str]:
     """Yield a finding for each active code version that this node failed to import."""
     for reason in version_keeper.verdicts.values():
         if reason:
@@ -52,7 +52,7 @@ def find_refused_code(version_keeper: VersionManager) -> Iterator[str]:
 
 def find_xml_name_leak(releases_names: bool) -> Iterator[str]:
     """Yield a finding if the installed lxml never frees the names of XML elements. `releases_names` is the result of
-    zatotx.wire.xml.libxml2_name_cache.is_supported."""
+    zatotx.wire.xml.libxml2_name_cache.is_name_release_supported."""
     if not releases_names:
         yield ('names in XML documents are never let go of with the lxml that is installed, so that hostile ones take '
                'memory for good: install a version that zatotx requires')  # fmt: skip

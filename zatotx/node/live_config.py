@@ -16,7 +16,15 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.config import IConfig, IConfigStore, NodeLoad, NodeRow, OutdatedSnapshot, Prepare, PreparedConfig
+from zatotx.interfaces.config import (
+    IConfig,
+    IConfigStore,
+    NodeLoad,
+    NodeRow,
+    OutdatedSnapshot,
+    Prepare,
+    PreparedConfigChange,
+)
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
@@ -32,7 +40,7 @@ __all__ = [
     'IPubSub',
     'LiveConfig',
     'LivenessMonitor',
-    'OutageLog',
+    'OdbOutageLog',
     'commit_all',
     'live_nodes',
     'prepare_all',
@@ -84,7 +92,7 @@ MAX_REASONS = 5  # logged per outage at most: some databases report a new reason
 
 
 @define(eq=False)
-class OutageLog:
+class OdbOutageLog:
     """Logs the reasons of an ODB outage. Each reason is logged once until the ODB is available again, instead of every
     two seconds."""
 
@@ -109,10 +117,10 @@ class OutageLog:
         self._logged.clear()
 
 
-async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[PreparedConfig]:
+async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[PreparedConfigChange]:
     """Return the prepared changes of all `preparers`, in order. If a preparer raises an exception, the changes that
     were already prepared are discarded, the exception is re-raised, and the current configuration stays active."""
-    prepared: list[PreparedConfig] = []
+    prepared: list[PreparedConfigChange] = []
     try:
         for prepare in preparers:
             prepared.append(await prepare(snapshot))
@@ -123,7 +131,7 @@ async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[
     return prepared
 
 
-def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
+def commit_all(prepared: Sequence[PreparedConfigChange]) -> list[Awaitable[None]]:
     """Commit the prepared changes. The function awaits nothing between the commits, so that no request is processed by
     a mix of old and new components. If a commit fails, the other changes are committed nevertheless, and the error is
     raised at the end. Returns awaitables that complete the changes."""
@@ -226,7 +234,7 @@ class LiveConfig:
     _followers: list[Callable[[Sequence[NodeRow] | None], None]] = field(factory=list)
     _loop: LoopingCall | None = None
     _log = Logger()
-    _outages: OutageLog = field(init=False, default=Factory(lambda self: OutageLog(self._log), takes_self=True))
+    _outages: OdbOutageLog = field(init=False, default=Factory(lambda self: OdbOutageLog(self._log), takes_self=True))
 
     @property
     def unavailable_reason(self) -> str:

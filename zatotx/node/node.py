@@ -1,4 +1,4 @@
-"""The lifecycle of a node, which is the order in which its components start, drain and stop.
+"""The lifecycle of a node. It defines the order in which the components of a node start, drain and stop.
 
 Start: read the configuration from the ODB, open the listeners (requests get a 503), load the deployed services, then
 serve. Stop: report not ready, close the listeners, let running requests finish within the grace period, then stop all
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 from twisted.application.service import Service
@@ -21,12 +21,12 @@ from zatotx.interfaces.connector_kind import IChannel
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.scheduler import IScheduler
 from zatotx.interfaces.statistics import IUsageRecorder
-from zatotx.metrics.watchdog import Watchdog
+from zatotx.metrics.reactor_watchdog import Watchdog
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import MemoryTrimmer
 from zatotx.node.live_config import LiveConfig, commit_all, prepare_all
-from zatotx.node.log_files import LogFiles
+from zatotx.node.logging_setup import LogFiles
 from zatotx.node.settings import Settings
 from zatotx.node.sighup_reload import SighupReloader
 from zatotx.node.work_runner import WorkRunner
@@ -34,12 +34,14 @@ from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
 from zatotx.processes.workers.slots import SlotLocks
-from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.schema.scheduler_job import DEFAULT_JOBS, SCHEDULER_JOB, default_job_operation
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.service.deployment.deployer import VersionManager
 from zatotx.service.service_store import ServiceStore
 from zatotx.system.thread_pool import DaemonThreadPool, stop_pools
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.worker_group import WorkerGroup
 
 __all__ = [
     'ANYWHERE',

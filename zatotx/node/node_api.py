@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import twisted
 from attrs import define, field
@@ -14,15 +14,26 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx import __version__
-from zatotx.connectors.kind_registry import FoundKind, describe_kinds
+from zatotx.connectors.kind_registry import InstalledKind, describe_kinds_for_info
+from zatotx.interfaces.admin_sessions import IAdminSessions
+from zatotx.interfaces.call_samples import ICallSampleStore
 from zatotx.interfaces.config import IConfig, IConfigStore
-from zatotx.interfaces.node import IDeployer, INode
-from zatotx.interfaces.services import IServiceStore
+from zatotx.interfaces.dead_letters import IDeadLetterStore
+from zatotx.interfaces.meters import IUserMetrics
+from zatotx.interfaces.node import IDeployer, ILogLevels, INode
+from zatotx.interfaces.node_control import INodeControl
+from zatotx.interfaces.outgoing import IOutgoingConnections
+from zatotx.interfaces.scheduler import IScheduler
+from zatotx.interfaces.service_redis import IServiceRedis
+from zatotx.interfaces.services import IServiceMapHolder
+from zatotx.interfaces.statistics import IUsageStore
+from zatotx.interfaces.work_stream import IResultGroups, IWorkStream
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.node.node import NodeState
-from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.service.outgoing import ConnectionNamespaces
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.worker_group import WorkerGroup
 
 
 @implementer(INode)
@@ -34,26 +45,26 @@ class NodeApi:
     cluster: str
     config: IConfig
     odb: IConfigStore
-    services: IServiceStore
+    services: IServiceMapHolder
     deployer: IDeployer
     types: ObjectTypeRegistry
     state: NodeState
-    kinds: Sequence[FoundKind]
+    kinds: Sequence[InstalledKind]
     exposition: MetricsExposition
-    log_levels: Any = None  # ILevels
-    user_metrics: Any = None  # IUserMetrics
+    log_levels: ILogLevels
+    user_metrics: IUserMetrics
+    outgoing: IOutgoingConnections
+    service_redis: IServiceRedis
+    work: IWorkStream
+    scheduler: IScheduler
+    usage: IUsageStore
+    call_samples: ICallSampleStore
+    dead_letters: IDeadLetterStore
+    result_groups: IResultGroups
+    admin_sessions: IAdminSessions
     thread_runner: Callable[..., Deferred[Any]]
     finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
-    outgoing: Any = field(factory=ConnectionNamespaces)
-    service_redis: Any = None  # IServiceRedis
-    work: Any = None  # IWorkStream
-    scheduler: Any = None  # IScheduler
-    usage: Any = None  # IUsageStore
-    call_samples: Any = None  # ICallSampleStore
-    dead_letters: Any = None  # IDeadLetterStore
-    result_groups: Any = None  # IResultGroups
-    admin_sessions: Any = None  # IAdminSessions
-    control: Any = None  # INodeControl
+    control: INodeControl = field(init=False)  # set when the node has its parts: it controls this node, too
     worker_group: WorkerGroup | None = None  # None without workers
     started: float = field(factory=time)
 
@@ -81,7 +92,7 @@ class NodeApi:
             'twisted': twisted.__version__,
             'started': self.started,
             'services': sum(1 for _ in self.services.current),
-            'kinds': describe_kinds(self.kinds),
+            'kinds': describe_kinds_for_info(self.kinds),
         }
 
     def metrics(self) -> Deferred[bytes]:

@@ -14,8 +14,8 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import Conflict
+from zatotx.processes.background_start_variable import STARTED_BY_COMMAND
 from zatotx.processes.secret_key import KEY_VARIABLE
-from zatotx.processes.start_mark import STARTED_BY_COMMAND
 from zatotx.processes.workers.control_pipe import WorkerSpec
 
 CHECK_TIMEOUT = 25.0  # seconds
@@ -70,7 +70,7 @@ class NodeRestarter:
                                   env=_environment())  # fmt: skip
         except subprocess.TimeoutExpired:
             return f'The check of its configuration takes longer than {CHECK_TIMEOUT:g} s'
-        return '' if done.returncode == 0 else last_problems(done.stdout + done.stderr)
+        return '' if done.returncode == 0 else parse_config_problems(done.stdout + done.stderr)
 
     def _start_command(self) -> subprocess.Popen[bytes]:
         log = self.home / 'logs' / LOG_FILE
@@ -112,7 +112,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
 
 
-def last_problems(text: str) -> str:
+def parse_config_problems(text: str) -> str:
     """Return the sentences in the output of `zatotx check-config` that describe problems."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     wrong = [line.removeprefix('WRONG').strip() for line in lines if not line.startswith('ok ')]

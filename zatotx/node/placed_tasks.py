@@ -19,11 +19,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.connector_kind import ImmediateTask, IPlacedTask
+from zatotx.interfaces.connector_kind import IPlacedTask, LocalTask
 from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.singleton_task import SingletonTask
-from zatotx.rules.placement import LockScope, Placement, decide_placement
+from zatotx.rules.channel_placement import LockScope, Placement, decide_placement
 
 LEASE_TTL = 6.0  # seconds after which the lease of a node that died is free
 RETRY = 1.0  # seconds until a node that did not get the lease asks again
@@ -107,7 +107,7 @@ class LeasedTask:
 
 @define(eq=False, kw_only=True)
 class TaskPlacer:
-    """Creates the placed tasks of a node. It implements PlaceTask. `work` is the directory of the locks, and
+    """Creates the placed tasks of a node. It implements PlacedTaskFactory. `work` is the directory of the locks, and
     `has_workers` says whether this node may have other processes."""
 
     node: str
@@ -120,7 +120,7 @@ class TaskPlacer:
         self, name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any],
         end: Callable[[], Any],
     ) -> IPlacedTask:
-        """See PlaceTask."""
+        """See PlacedTaskFactory."""
         decision = decide_placement(placement, self.node, nodes)
         task: Any
         if not decision.is_candidate:
@@ -131,6 +131,6 @@ class TaskPlacer:
             lock = DirectoryLock(self.work / f'channel-{sha256(name.encode()).hexdigest()[:16]}.lock')
             task = SingletonTask(name=f'channel {name}', lock=lock, begin=begin, end=end, clock=self.clock)
         else:
-            task = ImmediateTask(begin, end)
+            task = LocalTask(begin, end)
         placed: IPlacedTask = task
         return placed

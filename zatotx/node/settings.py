@@ -1,7 +1,8 @@
 """Parses and validates the settings of a node (config/server.toml or config/connector.toml), and reports all errors
 together.
 
-A string may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py.
+A string may refer to the environment (`${NAME}`) or to a file (`file:PATH`):
+zatotx/rules/enmasse/reference_resolution.py.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.model.errors import StartError
-from zatotx.processes.private_files import make_reader
-from zatotx.rules.enmasse.references import ReferenceResolver, has_reference
+from zatotx.processes.private_files import make_private_file_reader
+from zatotx.rules.channel_placement import CONNECTOR, SERVER
+from zatotx.rules.enmasse.reference_resolution import ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
-from zatotx.rules.placement import CONNECTOR, SERVER
 from zatotx.rules.redis.cache_size_limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES
 from zatotx.rules.resilience.process_supervision import START_TIMEOUT, TIMEOUT
 from zatotx.schema.secrets import mask_setting
 from zatotx.schema.service_config import MAX_IN_FLIGHT
-from zatotx.wire.xml.limits import MAX_DEPTH, MAX_TEXT_SIZE
+from zatotx.wire.xml.document_limits import MAX_DEPTH, MAX_TEXT_SIZE
 
 SETTINGS_FILES = {SERVER: 'server.toml', CONNECTOR: 'connector.toml'}  # in config/, by type of node
 
@@ -155,7 +156,7 @@ class ResolvedText(str):
 def resolve_references(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the document with its references resolved, and a list of pairs (section.key, error) for the references
     that cannot be resolved."""
-    sources = ReferenceResolver(environ=os.environ, read_file=make_reader(directory))
+    sources = ReferenceResolver(environ=os.environ, read_file=make_private_file_reader(directory))
     unresolved: list[tuple[str, str]] = []
     result: dict[str, Any] = {}
     for position, section, key, value in _values(document):

@@ -37,11 +37,11 @@ from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.scheduler import IRunRecorder
-from zatotx.interfaces.work_stream import IWorkConsumer
+from zatotx.interfaces.work_stream import IResultGroups, IWorkConsumer
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import Inactive, Timeout
 from zatotx.model.job_run import CRASHED as JOB_CRASHED
-from zatotx.model.job_run import FAILED, OK, SCHEDULER, TIMED_OUT, JobRun, job_of, to_unix_time
+from zatotx.model.job_run import FAILED, OK, SCHEDULER, TIMED_OUT, JobRun, job_from_headers, to_unix_time
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Reply
 from zatotx.model.work_message import (
     INVOKE_ASYNC_CALLBACK,
@@ -54,15 +54,15 @@ from zatotx.model.work_message import (
     to_timestamp,
 )
 from zatotx.rules.resilience.dead_node_detection import NodeLiveness, NodeObservation
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 from zatotx.rules.resilience.work_retry import (
     CRASHED,
     delay_after_crash,
     is_exhausted,
     is_expired,
-    next_delay,
-    record_crashes,
-    record_failure,
+    record_crashed_runs,
+    record_failed_run,
+    work_retry_delay,
 )
 
 RUN_TIMEOUT = 86_400.0  # seconds that one run may take
@@ -78,7 +78,7 @@ _SHARED = ''
 
 @define
 class WorkCounters:
-    """Counters of the messages that this process has run, and the most recent counts of the whole cluster."""
+    """Counts the messages that this process has processed, and holds the most recent counts of the whole cluster."""
 
     runs: int = 0
     failures: int = 0
@@ -119,7 +119,7 @@ class WorkContext:
     now: Callable[[], float] = time
     random: Callable[[], float] = random.random
     counters: WorkCounters = field(factory=WorkCounters)
-    groups: Any = None  # IResultGroups
+    groups: IResultGroups | None = None  # None = results are not collected
     recorder: IRunRecorder | None = None  # takes note of the runs of jobs
     node: str = ''  # name of the server
 
@@ -216,7 +216,7 @@ class QueueRunner:
             await self._give_back(delivery)
             return
         if delivery.crashes:
-            message = record_crashes(message, delivery.crashes, context.now())
+            message = record_crashed_runs(message, delivery.crashes, context.now())
             self._record_crash(message)
         if is_exhausted(message):
             await self._give_up(delivery, message)
@@ -245,7 +245,9 @@ class QueueRunner:
             return
         context.counters.runs += 1
         began, started = context.clock.seconds(), context.now()
-        reply = await deliver(context.dispatcher, make_message(message, began + (message.timeout or RUN_TIMEOUT)))
+        reply = await deliver_to_dispatcher(
+            context.dispatcher, work_to_pipeline_message(message, began + (message.timeout or RUN_TIMEOUT))
+        )
         error = reply.error
         self._record_run(message, started, context.clock.seconds() - began, error)
         if error is None:
@@ -258,8 +260,8 @@ class QueueRunner:
         else:
             status = self._status(message, error)
         context.counters.failures += 1
-        message = record_failure(message, describe_error(error), context.now())
-        delay = next_delay(message, status, context.random)
+        message = record_failed_run(message, describe_error(error), context.now())
+        delay = work_retry_delay(message, status, context.random)
         if delay is None:
             await self._give_up(delivery, message)
         else:
@@ -312,32 +314,39 @@ class QueueRunner:
             result = OK if error is None else TIMED_OUT if isinstance(error, Timeout) else FAILED
             cause = '' if error is None else describe_error(error)
             self.context.recorder.record(
-                make_run(message, self.context.node, started=started, duration=duration, result=result, cause=cause)
+                make_job_run_record(
+                    message, self.context.node, started=started, duration=duration, result=result, cause=cause
+                )
             )
 
     def _record_crash(self, message: WorkMessage) -> None:
         """Take note of a run of a job whose process died."""
         if message.channel == SCHEDULER and self.context.recorder is not None:
             self.context.recorder.record(
-                make_run(message, '', started=self.context.now(), duration=0.0, result=JOB_CRASHED, cause=CRASHED)
+                make_job_run_record(
+                    message, '', started=self.context.now(), duration=0.0, result=JOB_CRASHED, cause=CRASHED
+                )
             )
 
     async def _finish(self, delivery: WorkDelivery, message: WorkMessage, result: Any, failure: str | None) -> None:
         """Remove a message that succeeded or was given up, and add what follows from its result. Raises TypeError for a
         result that cannot be stored."""
         now = self.context.now()
-        payload = make_report(message, result, failure, now) if message.source else result
-        follow_ups = make_callbacks(message, payload, now)
-        if message.group and self.context.groups is not None:
-            follow_ups += await self._complete_group(message, payload, now)
+        payload = make_callback_report(message, result, failure, now) if message.source else result
+        follow_ups = make_callback_messages(message, payload, now)
+        groups = self.context.groups if message.group else None
+        if groups is not None:
+            follow_ups += await self._complete_group(groups, message, payload, now)
         await self._until_stored(lambda: self.consumer.finish(delivery, follow_ups))
-        if message.group and self.context.groups is not None and len(follow_ups) > len(message.callbacks):
-            await self._until_stored(lambda: self.context.groups.close(message.group))
+        if groups is not None and len(follow_ups) > len(message.callbacks):
+            await self._until_stored(lambda: groups.close(message.group))
 
-    async def _complete_group(self, message: WorkMessage, report: Any, now: float) -> list[WorkMessage]:
+    async def _complete_group(
+        self, groups: IResultGroups, message: WorkMessage, report: Any, now: float
+    ) -> list[WorkMessage]:
         """Record a result in its group; returns the final messages if it was the last one."""
         data = msgspec.msgpack.encode(report)
-        found = await self._until_stored(lambda: self.context.groups.record(message.group, message.part, data))
+        found = await self._until_stored(lambda: groups.record(message.group, message.part, data))
         if found is None:
             return []
         final, results = found
@@ -480,14 +489,14 @@ class WorkRunner:
         self._tending = None
 
 
-def deliver(dispatcher: IDispatcher, message: Message) -> Deferred[Reply]:
+def deliver_to_dispatcher(dispatcher: IDispatcher, message: Message) -> Deferred[Reply]:
     """Deliver a message to the dispatcher. Canceling the Deferred cancels the service."""
     attempt: Deferred[Reply] = Deferred(lambda _: pending.cancel())
     pending = dispatcher.deliver(message, attempt.callback)
     return attempt
 
 
-def make_message(work: WorkMessage, deadline: float) -> Message:
+def work_to_pipeline_message(work: WorkMessage, deadline: float) -> Message:
     """Convert a work message to a message for the pipeline. The message is not authorized again, because its caller was
     authorized when it was written to the work stream."""
     spec = ChannelSpec(name=work.channel_name or work.channel, kind=work.channel, service=work.service,
@@ -503,11 +512,11 @@ def make_message(work: WorkMessage, deadline: float) -> Message:
     return message
 
 
-def make_run(
+def make_job_run_record(
     work: WorkMessage, node: str, *, started: float, duration: float, result: str, cause: str
 ) -> JobRun:
     """Create the history entry for a run of a job."""
-    job = job_of(work.headers)
+    job = job_from_headers(work.headers)
     return JobRun(
         job_id=0 if job is None else job.id, job=work.channel_name, service=work.service, cid=work.cid, node=node,
         scheduled=started if job is None else to_unix_time(job.scheduled), started=started,
@@ -516,7 +525,7 @@ def make_run(
     )  # fmt: skip
 
 
-def make_callbacks(work: WorkMessage, result: Any, now: float) -> list[WorkMessage]:
+def make_callback_messages(work: WorkMessage, result: Any, now: float) -> list[WorkMessage]:
     """Create the messages that deliver the result of a service to its callbacks."""
     return [
         WorkMessage(id=new_cid(), cid=new_cid(), service=name, payload=result, channel=INVOKE_ASYNC_CALLBACK,
@@ -525,7 +534,7 @@ def make_callbacks(work: WorkMessage, result: Any, now: float) -> list[WorkMessa
     ]  # fmt: skip
 
 
-def make_report(work: WorkMessage, result: Any, failure: str | None, now: float) -> dict[str, Any]:
+def make_callback_report(work: WorkMessage, result: Any, failure: str | None, now: float) -> dict[str, Any]:
     """Create the report of a result for the callbacks of `self.patterns`. The keys of the report have Zato's names."""
     return {
         'source': work.source, 'target': work.service, 'response': result, 'req_ts_utc': to_timestamp(work.created_at),

@@ -6,7 +6,7 @@ defines a service of that name takes it over. Its `file` is then '', and request
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -16,11 +16,11 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.errors import Conflict, NotFound
-from zatotx.odb.document_conversion import Document, decode_document
-from zatotx.odb.history import HistoryEntry, record_history
+from zatotx.odb.configuration_history import HistoryEntry, record_history
 from zatotx.odb.mutations import apply_operations
+from zatotx.odb.struct_conversion import Document, decode_document
 from zatotx.odb.tables import config_object, file_version, hash_name, version_verdict
-from zatotx.odb.transaction import Cluster, Transaction, increment_revision, split_into_chunks
+from zatotx.odb.transaction import ClusterContext, Transaction, increment_revision, split_into_chunks
 from zatotx.schema.service_config import SERVICE
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import namespace_of
@@ -86,12 +86,12 @@ def activate_version(t: Transaction, file: str, number: int | None) -> FileVersi
     return activated
 
 
-def list_versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
+def list_versions(connection: Connection, cluster: ClusterContext, file: str | None) -> list[FileVersion]:
     """Return the stored versions, ordered by file and number."""
     return _versions(connection, cluster, file)
 
 
-def version_content(connection: Connection, cluster: Cluster, version_id: int) -> bytes:
+def version_content(connection: Connection, cluster: ClusterContext, version_id: int) -> bytes:
     """Return the content of a version. Raises NotFound."""
     stored = connection.execute(
         select(_f.content).where(_f.id == version_id, _f.cluster_id == cluster.id)
@@ -101,7 +101,15 @@ def version_content(connection: Connection, cluster: Cluster, version_id: int) -
     return bytes(stored)
 
 
-def _versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
+def version_contents(
+    connection: Connection, cluster: ClusterContext, version_ids: Sequence[int]
+) -> Mapping[int, bytes]:
+    """Return the contents of the stored ones among the versions, by id."""
+    query = select(_f.id, _f.content).where(_f.id.in_(version_ids), _f.cluster_id == cluster.id)
+    return {version_id: bytes(content) for version_id, content in connection.execute(query)}
+
+
+def _versions(connection: Connection, cluster: ClusterContext, file: str | None) -> list[FileVersion]:
     query = select(*_COLUMNS_WITHOUT_CONTENT).where(_f.cluster_id == cluster.id)
     if file is not None:
         query = query.where(_f.file_key == hash_name(file))

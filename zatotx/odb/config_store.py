@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -16,22 +16,22 @@ from zatotx.interfaces.meters import ICallMeter
 from zatotx.interfaces.scheduler import ILeaderStore, LeaderRecord
 from zatotx.model.work_message import WorkMessage
 from zatotx.odb import code_versions as versions
-from zatotx.odb import dead_letters, history, nodes, scheduler_leader
+from zatotx.odb import configuration_history, dead_letters, nodes, scheduler_leader
 from zatotx.odb.database import AsyncDatabase, Database
+from zatotx.odb.database_executor import DatabaseExecutor
 from zatotx.odb.engines.dialect import MAX_READERS
-from zatotx.odb.executor import DatabaseExecutor
 from zatotx.odb.revisions import changes_since, snapshot_at
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import counter, hash_name
-from zatotx.odb.transaction import Cluster, revision_of
+from zatotx.odb.transaction import ClusterContext, current_revision
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.system.thread_pool import IThreadReactor
 from zatotx.wire.url_masking import mask_url
 
 
-def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
+def next_epoch(connection: Connection, cluster: ClusterContext, name: str) -> int:
     """Return the next number of the cluster's sequence `name`, starting at 1."""
     _lock_cluster(connection, cluster)
     is_sequence = counter.c.name == _counter_name(cluster, name)
@@ -43,12 +43,12 @@ def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
     return int(last) + 1
 
 
-def _lock_cluster(connection: Connection, cluster: Cluster) -> None:
+def _lock_cluster(connection: Connection, cluster: ClusterContext) -> None:
     """Serialize callers, including the first one of a sequence, which has no row to lock yet."""
     connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())
 
 
-def _counter_name(cluster: Cluster, name: str) -> str:
+def _counter_name(cluster: ClusterContext, name: str) -> str:
     """Return a counter name that fits its column and differs for different names."""
     return f'epoch:{hash_name(f"{cluster.id}:{name}")[:56]}'
 
@@ -56,8 +56,8 @@ def _counter_name(cluster: Cluster, name: str) -> str:
 def open_store(
     url: str, key: str | Secrets, *, reactor: IThreadReactor, cluster: str, types: ObjectTypeRegistry
 ) -> ConfigStore:
-    """Open the ODB at an absolute URL (see odb.urls.make_absolute). The connection is opened by the first call. Raises
-    ValueError for an unusable URL or key."""
+    """Open the ODB at an absolute URL (see odb.odb_urls.make_url_absolute). The connection is opened by the first call.
+    Raises ValueError for an unusable URL or key."""
     masked_url = mask_url(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
@@ -76,7 +76,7 @@ class ConfigStore:
     _odb: AsyncDatabase
 
     def revision(self) -> Deferred[int]:
-        return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
+        return self._odb.read(lambda connection, cluster: current_revision(connection, cluster.id))
 
     def changes(self, since: int) -> Deferred[ChangeSet]:
         return self._odb.read_with_progress(
@@ -87,12 +87,14 @@ class ConfigStore:
         return Deferred.fromCoroutine(self._odb.apply_operations(operations, actor))
 
     def history(self, limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
-        filter_ = history.HistoryFilter(limit=limit, **filters)
-        return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
+        filter_ = configuration_history.HistoryFilter(limit=limit, **filters)
+        return self._odb.read(
+            lambda connection, cluster: configuration_history.newest_entries(connection, cluster, filter_)
+        )
 
     def record_event(self, action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
-        entry = history.HistoryEntry(action=action, type=type, name=name, old={}, new={})
-        return self._odb.transact(actor, lambda t: history.record_event(t, entry))
+        entry = configuration_history.HistoryEntry(action=action, type=type, name=name, old={}, new={})
+        return self._odb.transact(actor, lambda t: configuration_history.record_event(t, entry))
 
     def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
@@ -111,6 +113,9 @@ class ConfigStore:
 
     def version_content(self, version_id: int) -> Deferred[bytes]:
         return self._odb.read(lambda connection, cluster: versions.version_content(connection, cluster, version_id))
+
+    def version_contents(self, version_ids: Sequence[int]) -> Deferred[Mapping[int, bytes]]:
+        return self._odb.read(lambda connection, cluster: versions.version_contents(connection, cluster, version_ids))
 
     def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
         address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)
@@ -138,7 +143,9 @@ class ConfigStore:
         return self._odb.read(nodes.list_nodes)
 
     def version_results(self, version_id: int) -> Deferred[dict[str, str]]:
-        return self._odb.read(lambda connection, cluster: nodes.version_results(connection, cluster, version_id))
+        return self._odb.read(
+            lambda connection, cluster: nodes.deployment_results_by_server(connection, cluster, version_id)
+        )
 
     def next_epoch(self, name: str) -> Deferred[int]:
         return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))

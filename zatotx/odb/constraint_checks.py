@@ -12,7 +12,7 @@ from attrs import Factory, define
 from sqlalchemy import select
 
 from zatotx.model.errors import BadInput, Conflict
-from zatotx.odb.document_conversion import Document
+from zatotx.odb.struct_conversion import Document
 from zatotx.odb.tables import config_object, hash_name
 from zatotx.odb.transaction import Transaction, split_into_chunks
 from zatotx.schema.meta import ObjectType, iter_references, reference_fields
@@ -24,7 +24,7 @@ _MAX_LISTED = 20  # violations listed in one message
 
 @define(kw_only=True)
 class ObjectChange:
-    """The change of one object, which consists of its state before and after the change."""
+    """The change of one object: its state before and after the change."""
 
     action: str
     object_type: ObjectType

@@ -15,14 +15,14 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.document_conversion import has_secrets, protect_secrets
-from zatotx.odb.engine import dialect_of, driver_message, make_engine, map_error
+from zatotx.odb.database_executor import CancellableCall, DatabaseExecutor
+from zatotx.odb.engine_factory import dialect_of, driver_message, make_engine, map_database_error
 from zatotx.odb.engines.dialect import Dialect
-from zatotx.odb.executor import CancellableCall, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.schema_state import require_usable_schema
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.transaction import Cluster, Transaction, begin_transaction, find_cluster
+from zatotx.odb.struct_conversion import has_secrets, protect_secrets
+from zatotx.odb.transaction import ClusterContext, Transaction, begin_transaction, find_cluster
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.wire.url_masking import mask_url
@@ -47,16 +47,16 @@ class Database:
     _dialect: Dialect = field(init=False, repr=False)
     _read_engine: Engine = field(init=False, repr=False)
     _write_engine: Engine = field(init=False, repr=False)
-    _cached_cluster: Cluster | None = field(default=None, init=False, repr=False)
+    _cached_cluster: ClusterContext | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._dialect = dialect_of(self.url)
         self._read_engine = make_engine(self.url, 'read')
         self._write_engine = make_engine(self.url, 'write')
 
-    def read(self, function: Callable[[Connection, Cluster], _T]) -> _T:
+    def read(self, function: Callable[[Connection, ClusterContext], _T]) -> _T:
         """Run the function in a transaction with a consistent snapshot. Raises errors of the data model."""
-        with map_errors(self.url):
+        with map_database_errors(self.url):
             started = time.monotonic()
             try:
                 return self._read_once(function)
@@ -65,12 +65,12 @@ class Database:
                     raise
             return self._read_once(function)
 
-    def write(self, call: CancellableCall, function: Callable[[Connection, Cluster], _T]) -> _T:
+    def write(self, call: CancellableCall, function: Callable[[Connection, ClusterContext], _T]) -> _T:
         """Run the function in a writing transaction, which is committed unless the call was abandoned. The transaction
         is retried if the database aborted it in favor of another one or the connection was cut, so the function may run
         more than once. Raises ServiceUnavailable, with a message that says so, if the outcome of a commit is
         unknown."""
-        with map_errors(self.url):
+        with map_database_errors(self.url):
             for attempt in range(1, MAX_ATTEMPTS):
                 started = time.monotonic()
                 try:
@@ -90,11 +90,11 @@ class Database:
         cause = driver_message(error, self.url)
         return f'The ODB ({mask_url(self.url)}) did not confirm a commit: check whether it was made ({cause})'
 
-    def _read_once(self, function: Callable[[Connection, Cluster], _T]) -> _T:
+    def _read_once(self, function: Callable[[Connection, ClusterContext], _T]) -> _T:
         with self._read_engine.connect() as connection, connection.begin():
             return function(connection, self._cluster(connection))
 
-    def _write_once(self, call: CancellableCall, function: Callable[[Connection, Cluster], _T]) -> _T:
+    def _write_once(self, call: CancellableCall, function: Callable[[Connection, ClusterContext], _T]) -> _T:
         with self._write_engine.connect() as connection, connection.begin():
             call.check_abandoned()  # connecting is not progress: on SQLite it includes waiting for the write lock
             result = function(connection, self._cluster(connection))
@@ -106,7 +106,7 @@ class Database:
         self._read_engine.dispose()
         self._write_engine.dispose()
 
-    def _cluster(self, connection: Connection) -> Cluster:
+    def _cluster(self, connection: Connection) -> ClusterContext:
         if self._cached_cluster is None:
             require_usable_schema(connection, self.url)
             self._cached_cluster = find_cluster(connection, self.cluster, self.types, self.secrets)
@@ -120,12 +120,12 @@ def _is_cut(error: DBAPIError, started: float) -> bool:
 
 
 @contextmanager
-def map_errors(url: str) -> Iterator[None]:
+def map_database_errors(url: str) -> Iterator[None]:
     """Context manager that converts database exceptions to errors of the data model."""
     try:
         yield
     except Exception as error:
-        mapped = map_error(error, url)
+        mapped = map_database_error(error, url)
         if mapped is error:
             raise
         raise mapped from error
@@ -141,11 +141,13 @@ class AsyncDatabase:
     read_executor: DatabaseExecutor
     write_executor: DatabaseExecutor
 
-    def read(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
+    def read(self, function: Callable[[Connection, ClusterContext], _T]) -> Deferred[_T]:
         """Run a function in a reading transaction."""
         return self.read_executor.run(lambda call: self.database.read(function))
 
-    def read_with_progress(self, function: Callable[[Connection, Cluster, Callable[[], None]], _T]) -> Deferred[_T]:
+    def read_with_progress(
+        self, function: Callable[[Connection, ClusterContext, Callable[[], None]], _T]
+    ) -> Deferred[_T]:
         """Run a long read; the function reports its progress by calling its third argument."""
         return self.read_executor.run(
             lambda call: self.database.read(
@@ -153,7 +155,7 @@ class AsyncDatabase:
             )
         )
 
-    def write(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
+    def write(self, function: Callable[[Connection, ClusterContext], _T]) -> Deferred[_T]:
         """Run a write that does not change the configuration."""
         return self.write_executor.run(lambda call: self.database.write(call, function))
 

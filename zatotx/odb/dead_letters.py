@@ -13,12 +13,12 @@ from zatotx.model.errors import NotFound
 from zatotx.model.work_message import WorkMessage, decode_work, encode_work
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import dead_letter, hash_name
-from zatotx.odb.transaction import Cluster, split_into_chunks
+from zatotx.odb.transaction import ClusterContext, split_into_chunks
 
 _d = dead_letter.c
 
 
-def store_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessage) -> None:
+def store_dead_letter(connection: Connection, cluster: ClusterContext, message: WorkMessage) -> None:
     """Store a dead letter, or replace the stored dead letter with the same message ID."""
     # Serializes writers, as a message that another process gave up at the same time has no row to lock yet.
     connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())
@@ -27,13 +27,13 @@ def store_dead_letter(connection: Connection, cluster: Cluster, message: WorkMes
         connection.execute(insert(dead_letter).values(**row, **_columns(cluster, message)))
 
 
-def edit_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessage) -> None:
+def edit_dead_letter(connection: Connection, cluster: ClusterContext, message: WorkMessage) -> None:
     """Replace the content of an existing dead letter. Raises NotFound."""
     if not _update(connection, cluster, message):
         raise NotFound(None, f'There is no dead letter {message.id!r}')
 
 
-def list_dead_letters(connection: Connection, cluster: Cluster, which: DeadLetterFilter) -> list[WorkMessage]:
+def list_dead_letters(connection: Connection, cluster: ClusterContext, which: DeadLetterFilter) -> list[WorkMessage]:
     """Return dead letters, with the most recent failures first."""
     if which.ids:
         chunks = split_into_chunks(which.ids)
@@ -43,7 +43,7 @@ def list_dead_letters(connection: Connection, cluster: Cluster, which: DeadLette
     return list(_select(connection, cluster, which))
 
 
-def remove_dead_letters(connection: Connection, cluster: Cluster, messages: Sequence[WorkMessage]) -> int:
+def remove_dead_letters(connection: Connection, cluster: ClusterContext, messages: Sequence[WorkMessage]) -> int:
     """Remove dead letters, except those that have failed again since they were read. Return the number of removed dead
     letters."""
     removed = 0
@@ -55,7 +55,7 @@ def remove_dead_letters(connection: Connection, cluster: Cluster, messages: Sequ
     return removed
 
 
-def count_dead_letters(connection: Connection, cluster: Cluster) -> int:
+def count_dead_letters(connection: Connection, cluster: ClusterContext) -> int:
     """Return the number of dead letters."""
     query = select(func.count()).select_from(dead_letter).where(_d.cluster_id == cluster.id)
     count: int = connection.execute(query).scalar_one()
@@ -63,7 +63,7 @@ def count_dead_letters(connection: Connection, cluster: Cluster) -> int:
 
 
 def _select(
-    connection: Connection, cluster: Cluster, which: DeadLetterFilter, *conditions: ColumnElement[bool]
+    connection: Connection, cluster: ClusterContext, which: DeadLetterFilter, *conditions: ColumnElement[bool]
 ) -> Iterator[WorkMessage]:
     query = select(_d.message_id, _d.document).where(_d.cluster_id == cluster.id, *conditions)
     if which.service:
@@ -75,7 +75,7 @@ def _select(
         yield decode_work(cluster.secrets.decrypt_document(row.document), row.message_id)
 
 
-def _update(connection: Connection, cluster: Cluster, message: WorkMessage) -> bool:
+def _update(connection: Connection, cluster: ClusterContext, message: WorkMessage) -> bool:
     found = connection.execute(select(_d.id).where(*_is(cluster, message))).scalar_one_or_none()
     if found is None:
         return False
@@ -83,7 +83,7 @@ def _update(connection: Connection, cluster: Cluster, message: WorkMessage) -> b
     return True
 
 
-def _columns(cluster: Cluster, message: WorkMessage) -> dict[str, Any]:
+def _columns(cluster: ClusterContext, message: WorkMessage) -> dict[str, Any]:
     """Return the columns of a row, in a transaction that has locked the cluster: see key_rotation."""
     cluster.secrets.refresh()
     document = cluster.secrets.encrypt_document(encode_work(message))
@@ -93,7 +93,7 @@ def _columns(cluster: Cluster, message: WorkMessage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _is(cluster: Cluster, message: WorkMessage) -> tuple[ColumnElement[bool], ...]:
+def _is(cluster: ClusterContext, message: WorkMessage) -> tuple[ColumnElement[bool], ...]:
     return _d.cluster_id == cluster.id, _d.message_key == hash_name(message.id)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, and_, or_, select, update
 
 from zatotx.odb.database import Database
-from zatotx.odb.document_conversion import decode_document, encode_document
-from zatotx.odb.executor import CancellableCall
+from zatotx.odb.database_executor import CancellableCall
 from zatotx.odb.secrets import Secrets
+from zatotx.odb.struct_conversion import decode_document, encode_document
 from zatotx.odb.tables import cluster, config_object, dead_letter, object_version
-from zatotx.odb.transaction import Cluster, begin_transaction
+from zatotx.odb.transaction import ClusterContext, begin_transaction
 from zatotx.schema.snapshot import Actor
 
 BATCH_SIZE = 500  # rows per transaction
@@ -50,7 +50,7 @@ def _rotate_table(database: Database, table: Table) -> int:
 
 
 def _rotate_chunk(
-    connection: Connection, cluster_: Cluster, *, table: Table, last_key: tuple[Any, ...] | None
+    connection: Connection, cluster_: ClusterContext, *, table: Table, last_key: tuple[Any, ...] | None
 ) -> tuple[int, tuple[Any, ...] | None]:
     """Re-encrypt the next ROWS rows. Returns how many were changed, and the key of the last row, None at the end."""
     begin_transaction(connection, cluster_, _ACTOR, lambda: None)
@@ -76,7 +76,7 @@ def _rotate_dead_letters(database: Database) -> int:
             return changed
 
 
-def _rotate_letter_chunk(connection: Connection, cluster_: Cluster, *, after: int) -> tuple[int, int]:
+def _rotate_letter_chunk(connection: Connection, cluster_: ClusterContext, *, after: int) -> tuple[int, int]:
     """Re-encrypt the next dead letters, also those that a former version did not encrypt. Returns how many were
     changed, and the id of the last one, 0 at the end."""
     begin_transaction(connection, cluster_, _ACTOR, lambda: None)
@@ -117,7 +117,7 @@ def reencrypt_value(value: Any, secrets: Secrets) -> Any:
     return value
 
 
-def _renew_key_check(connection: Connection, cluster_: Cluster) -> None:
+def _renew_key_check(connection: Connection, cluster_: ClusterContext) -> None:
     begin_transaction(connection, cluster_, _ACTOR, lambda: None)
     stored = connection.execute(select(cluster.c.key_check).where(cluster.c.id == cluster_.id)).scalar_one()
     connection.execute(

@@ -16,19 +16,19 @@ import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.odb.configuration_history import HistoryEntry, record_history
 from zatotx.odb.constraint_checks import ObjectChange, check_constraints, resolve_references
-from zatotx.odb.document_conversion import (
+from zatotx.odb.revisions import store_object_versions
+from zatotx.odb.struct_conversion import (
     Document,
     decode_document,
     encode_document,
+    fields_to_struct,
     names_by_id,
     referenced_ids,
-    to_document,
-    to_struct,
-    with_names,
+    replace_ids_with_names,
+    struct_to_document,
 )
-from zatotx.odb.history import HistoryEntry, record_history
-from zatotx.odb.revisions import store_states
 from zatotx.odb.tables import config_object, counter, hash_name, history, reference, tombstone
 from zatotx.odb.transaction import Transaction, increment_revision, split_into_chunks
 from zatotx.schema.meta import secret_fields
@@ -120,14 +120,14 @@ def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
     check_constraints(t, written)
     ids = resolve_references(t, written)
     for target in written:
-        target.document = to_document(target.object_type, target.value, ids)
+        target.document = struct_to_document(target.object_type, target.value, ids)
         t.report_progress()
     _renew_secrets(t, written)
     _insert_objects(t, [target for target in written if target.action == 'create'])
     _update_objects(t, [target for target in written if target.action == 'edit'])
     _insert_references(t, written)
     record_history(t, map(_history_entry, changed))
-    store_states(t, changed)
+    store_object_versions(t, changed)
     return t.revision
 
 
@@ -160,7 +160,7 @@ def _make_created(t: Transaction, operations: Sequence[Operation]) -> list[Objec
     changes = []
     for object_id, operation in enumerate(creations, first):
         object_type = t.cluster.types[operation.type]
-        value = to_struct(object_type, operation.fields)
+        value = fields_to_struct(object_type, operation.fields)
         changes.append(ObjectChange(action='create', object_type=object_type, id=object_id, value=value, old_fields={}))
         t.report_progress()
     return changes
@@ -195,8 +195,8 @@ def _load_changed(t: Transaction, operations: Sequence[Operation]) -> list[Objec
         require_unchanged(t, operation, row)
         target = changes_by_id.get(object_id)
         if target is None:
-            old = with_names(object_type, documents[object_id], names)
-            value = to_struct(object_type, old)
+            old = replace_ids_with_names(object_type, documents[object_id], names)
+            value = fields_to_struct(object_type, old)
             target = ObjectChange(action='edit', object_type=object_type, id=object_id, value=value, old_fields=old)
             target.document = documents[object_id]
             changes_by_id[object_id] = target
@@ -209,7 +209,7 @@ def _apply_step(target: ObjectChange, operation: Operation) -> None:
         target.action = 'delete'
     else:
         fields = {**msgspec.to_builtins(target.value), **operation.fields}
-        target.value = to_struct(target.object_type, fields)
+        target.value = fields_to_struct(target.object_type, fields)
 
 
 def _id_of(t: Transaction, operation: Operation) -> int:

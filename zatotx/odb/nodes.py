@@ -13,7 +13,7 @@ from zatotx import __version__
 from zatotx.interfaces.config import NodeLoad, NodeRow
 from zatotx.model.errors import Conflict, NotFound
 from zatotx.odb.tables import file_version, hash_name, server, version_verdict
-from zatotx.odb.transaction import Cluster, revision_of
+from zatotx.odb.transaction import ClusterContext, current_revision
 
 RUNNING, CLEAN_DOWN = 'running', 'clean-down'  # Zato's terms
 HEARTBEAT_TIMEOUT = 6.0  # seconds without a heartbeat after which a server counts as down
@@ -30,7 +30,7 @@ class NodeAddress:
     worker: int = 0  # index among the worker processes of one server: 0, 1, 2 …
 
 
-def add_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> None:
+def add_node(connection: Connection, cluster: ClusterContext, address: NodeAddress) -> None:
     """Insert a row for a server that has never been started."""
     connection.execute(
         insert(server).values(
@@ -43,7 +43,7 @@ def add_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> 
     )
 
 
-def register_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> NodeRow:
+def register_node(connection: Connection, cluster: ClusterContext, address: NodeAddress) -> NodeRow:
     """Mark a server as running, and insert its row if it does not exist."""
     if _find_row(connection, cluster, address) is None:
         add_node(connection, cluster, address)
@@ -60,7 +60,12 @@ def register_node(connection: Connection, cluster: Cluster, address: NodeAddress
 
 
 def record_heartbeat(
-    connection: Connection, cluster: Cluster, node_id: int, applied_revision: int, *, verdicts: Mapping[int, str],
+    connection: Connection,
+    cluster: ClusterContext,
+    node_id: int,
+    applied_revision: int,
+    *,
+    verdicts: Mapping[int, str],
     load: NodeLoad,
 ) -> int:
     """Record a heartbeat, and return the cluster's revision. Raises NotFound if the server's row was removed."""
@@ -73,7 +78,7 @@ def record_heartbeat(
         raise NotFound(None, f'the ODB has no server with the id {node_id}')
     if verdicts:
         _store_verdicts(connection, cluster, node_id, verdicts)
-    return revision_of(connection, cluster.id)
+    return current_revision(connection, cluster.id)
 
 
 def mark_stopped(connection: Connection, node_id: int) -> None:
@@ -81,7 +86,7 @@ def mark_stopped(connection: Connection, node_id: int) -> None:
     connection.execute(update(server).where(server.c.id == node_id).values(up_status=CLEAN_DOWN, pid=0))
 
 
-def rename_nodes(connection: Connection, cluster: Cluster, name: str, new_name: str) -> None:
+def rename_nodes(connection: Connection, cluster: ClusterContext, name: str, new_name: str) -> None:
     """Rename a server and all of its workers. Raises Conflict if a server with the new name exists, and NotFound for an
     unknown name."""
     s = server.c
@@ -97,7 +102,7 @@ def rename_nodes(connection: Connection, cluster: Cluster, name: str, new_name: 
         raise NotFound(None, f'the ODB has no server named {name!r}')
 
 
-def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None:
+def remove_nodes(connection: Connection, cluster: ClusterContext, node_id: int) -> None:
     """Remove a server and all of its workers. Raises Conflict if the server is running, and NotFound for an unknown
     ID."""
     node = connection.execute(
@@ -115,13 +120,13 @@ def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None
     connection.execute(delete(server).where(server.c.id.in_(ids)))
 
 
-def list_nodes(connection: Connection, cluster: Cluster) -> list[NodeRow]:
+def list_nodes(connection: Connection, cluster: ClusterContext) -> list[NodeRow]:
     """Return all workers of all servers, ordered by name and worker."""
     rows = connection.execute(select(server).where(server.c.cluster_id == cluster.id))
     return sorted((_to_node(row) for row in rows), key=lambda node: (node.name, node.worker))
 
 
-def version_results(connection: Connection, cluster: Cluster, version_id: int) -> dict[str, str]:
+def deployment_results_by_server(connection: Connection, cluster: ClusterContext, version_id: int) -> dict[str, str]:
     """Return the result of a deployment for each server, by server name. The result is '' if all workers run the
     version, otherwise the reason why the first worker rejected it. A server is omitted while one of its running workers
     has not reported a result."""
@@ -147,7 +152,7 @@ def _is_alive(row: Any, now: float) -> bool:
     return bool(row.up_status == RUNNING and now - row.seen_at < HEARTBEAT_TIMEOUT)
 
 
-def _store_verdicts(connection: Connection, cluster: Cluster, node_id: int, verdicts: Mapping[int, str]) -> None:
+def _store_verdicts(connection: Connection, cluster: ClusterContext, node_id: int, verdicts: Mapping[int, str]) -> None:
     """Store new verdicts; those of versions that are no longer kept are ignored."""
     v = version_verdict.c
     kept = connection.execute(select(file_version.c.id).where(file_version.c.id.in_(list(verdicts)))).scalars().all()
@@ -170,12 +175,12 @@ def _load_columns(load: NodeLoad) -> dict[str, Any]:
     return {'cpu': load.cpu, 'in_flight': load.in_flight}
 
 
-def _is_worker(cluster: Cluster, address: NodeAddress) -> tuple[ColumnElement[bool], ...]:
+def _is_worker(cluster: ClusterContext, address: NodeAddress) -> tuple[ColumnElement[bool], ...]:
     s = server.c
     return s.cluster_id == cluster.id, s.name_key == hash_name(address.name), s.worker == address.worker
 
 
-def _find_row(connection: Connection, cluster: Cluster, address: NodeAddress) -> Any | None:
+def _find_row(connection: Connection, cluster: ClusterContext, address: NodeAddress) -> Any | None:
     return connection.execute(select(server).where(*_is_worker(cluster, address))).one_or_none()
 
 

@@ -1,4 +1,5 @@
-"""The configuration at any revision. All states of each object are stored, and kept as long as the history.
+"""Reads the configuration as of any revision. Every version of each object is stored, and is kept as long as the change
+history.
 
 States are written in the transaction of a change. References are ids, so renaming an object adds no state of the
 objects that refer to it: their references are resolved with the names at that revision.
@@ -13,17 +14,17 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 
 from zatotx.model.errors import NotFound
 from zatotx.odb.constraint_checks import ObjectChange
-from zatotx.odb.document_conversion import (
+from zatotx.odb.struct_conversion import (
     Document,
     decode_document,
+    document_to_struct,
     encode_document,
-    from_document,
     names_by_id,
     referenced_ids,
 )
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import config_object, history, object_version, tombstone
-from zatotx.odb.transaction import Cluster, Transaction, revision_of, split_into_chunks
+from zatotx.odb.transaction import ClusterContext, Transaction, current_revision, split_into_chunks
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
 
@@ -34,7 +35,7 @@ PRUNE_THRESHOLD = 1000  # number of changes in one transaction that causes a che
 _v = object_version.c
 
 
-def store_states(t: Transaction, changes: Sequence[ObjectChange]) -> None:
+def store_object_versions(t: Transaction, changes: Sequence[ObjectChange]) -> None:
     """Store the states of changed objects at the new revision."""
     rows = [
         {
@@ -55,7 +56,7 @@ def store_states(t: Transaction, changes: Sequence[ObjectChange]) -> None:
         _prune(t)
 
 
-def snapshot_at(connection: Connection, cluster: Cluster, revision: int) -> Snapshot:
+def snapshot_at(connection: Connection, cluster: ClusterContext, revision: int) -> Snapshot:
     """Return all objects at a revision. Raises NotFound, whose message contains the stored revisions."""
     _require_kept(connection, cluster, revision)
     latest = _latest_states(cluster.id, revision)
@@ -68,8 +69,8 @@ def snapshot_at(connection: Connection, cluster: Cluster, revision: int) -> Snap
     return Snapshot(revision, (_to_stored(row, names, cluster) for row in rows if row.type in cluster.types))
 
 
-def _to_stored(row: Any, names: dict[int, str], cluster: Cluster) -> StoredObject:
-    value = from_document(cluster.types[row.type], decode_document(row.document), names, cluster.secrets)
+def _to_stored(row: Any, names: dict[int, str], cluster: ClusterContext) -> StoredObject:
+    value = document_to_struct(cluster.types[row.type], decode_document(row.document), names, cluster.secrets)
     return StoredObject(row.object_id, row.type, value, row.revision)
 
 
@@ -83,7 +84,7 @@ def _latest_states(cluster_id: int, revision: int) -> Any:
     )
 
 
-def _require_kept(connection: Connection, cluster: Cluster, revision: int) -> None:
+def _require_kept(connection: Connection, cluster: ClusterContext, revision: int) -> None:
     c = cluster_table.c
     first, current = connection.execute(select(c.kept_since, c.revision).where(c.id == cluster.id)).one()
     if not max(first, 1) <= revision <= current:
@@ -129,7 +130,7 @@ _Row = tuple[Any, ObjectType, Document]  # a row, its type, its document
 
 
 def changes_since(
-    connection: Connection, cluster: Cluster, since: int, report_progress: Callable[[], None]
+    connection: Connection, cluster: ClusterContext, since: int, report_progress: Callable[[], None]
 ) -> ChangeSet:
     """Return the objects changed after a revision, and the IDs of deleted ones. Objects of unknown types (of plugins
     that are not installed) are omitted. `report_progress` is called for each object, because reading thousands of
@@ -138,10 +139,13 @@ def changes_since(
     names = {row.id: row.name for row, _, __ in rows}
     names |= names_by_id(connection, _missing_names(rows, names))
     return ChangeSet(
-        revision=revision_of(connection, cluster.id),
+        revision=current_revision(connection, cluster.id),
         changed=tuple(
             StoredObject(
-                row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision,
+                row.id,
+                object_type.key,
+                document_to_struct(object_type, document, names, cluster.secrets),
+                row.revision,
                 row.changed_at,
             )
             for row, object_type, document in _report_progress(rows, report_progress)
@@ -150,7 +154,7 @@ def changes_since(
     )
 
 
-def _changed_rows(connection: Connection, cluster: Cluster, since: int) -> Iterable[_Row]:
+def _changed_rows(connection: Connection, cluster: ClusterContext, since: int) -> Iterable[_Row]:
     columns = config_object.c
     rows = connection.execute(
         select(
@@ -179,7 +183,7 @@ def _missing_names(rows: Sequence[_Row], names: dict[int, str]) -> set[int]:
     }
 
 
-def _deleted_ids(connection: Connection, cluster: Cluster, since: int) -> tuple[int, ...]:
+def _deleted_ids(connection: Connection, cluster: ClusterContext, since: int) -> tuple[int, ...]:
     rows = connection.execute(
         select(tombstone.c.object_id).where(tombstone.c.cluster_id == cluster.id, tombstone.c.revision > since)
     )

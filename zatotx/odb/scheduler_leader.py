@@ -1,4 +1,6 @@
-"""The leader of the scheduler in the ODB. Each cluster has one row, whose epoch increases with each leader."""
+"""Stores the current scheduler leader of each cluster in the ODB. Each cluster has one row, whose epoch increases with
+each leader.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from sqlalchemy import Connection, insert, select, update
 from zatotx.interfaces.scheduler import LeaderRecord
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import scheduler_leader
-from zatotx.odb.transaction import Cluster
+from zatotx.odb.transaction import ClusterContext
 
 _l = scheduler_leader.c
 
 
-def read_leader(connection: Connection, cluster: Cluster) -> LeaderRecord:
+def read_leader(connection: Connection, cluster: ClusterContext) -> LeaderRecord:
     """Return the record of the leader; the epoch is 0 if there has never been a leader."""
     row = connection.execute(select(scheduler_leader).where(_l.cluster_id == cluster.id)).one_or_none()
     if row is None:
@@ -24,7 +26,7 @@ def read_leader(connection: Connection, cluster: Cluster) -> LeaderRecord:
 
 
 def claim_leadership(
-    connection: Connection, cluster: Cluster, expected_epoch: int, lease_token: int, *, node: str, node_id: int
+    connection: Connection, cluster: ClusterContext, expected_epoch: int, lease_token: int, *, node: str, node_id: int
 ) -> int:
     """Make a node the leader and return its epoch, or return 0 if the current epoch is not the expected one."""
     # Serializes claims, as the first one has no row to lock yet.
@@ -42,17 +44,17 @@ def claim_leadership(
     return epoch
 
 
-def confirm_leadership(connection: Connection, cluster: Cluster, epoch: int, written_until: float) -> bool:
+def confirm_leadership(connection: Connection, cluster: ClusterContext, epoch: int, written_until: float) -> bool:
     """Record that the leader of an epoch is still active, and return whether this epoch is the newest one."""
     changes = {'confirmed_at': cluster.now(), 'written_until': written_until}
     return _update(connection, cluster, epoch, changes)
 
 
-def resign_leadership(connection: Connection, cluster: Cluster, epoch: int, written_until: float) -> None:
+def resign_leadership(connection: Connection, cluster: ClusterContext, epoch: int, written_until: float) -> None:
     """Record that the leader of an epoch has resigned."""
     _update(connection, cluster, epoch, {'node': '', 'node_id': 0, 'written_until': written_until})
 
 
-def _update(connection: Connection, cluster: Cluster, epoch: int, changes: Mapping[str, object]) -> bool:
+def _update(connection: Connection, cluster: ClusterContext, epoch: int, changes: Mapping[str, object]) -> bool:
     statement = update(scheduler_leader).where(_l.cluster_id == cluster.id, _l.epoch == epoch).values(changes)
     return connection.execute(statement).rowcount > 0

@@ -13,7 +13,14 @@ from argon2.exceptions import InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
 from zatotx.model.errors import ServiceUnavailable, StartError
-from zatotx.schema.secrets import ENCRYPTED, HASHED, combine, get_encrypted, get_hash, is_dual_secret
+from zatotx.schema.secrets import (
+    ENCRYPTED,
+    HASHED,
+    combine_dual_secret,
+    encrypted_part_of_dual_secret,
+    hash_of_dual_secret,
+    is_dual_secret,
+)
 
 _CHECK = 'zatotx'
 _ENCRYPTED_DOCUMENT = b'\xc1'  # the byte that MessagePack never uses
@@ -30,10 +37,10 @@ def new_key() -> str:
 def hash_secret(clear: str) -> str:
     """Return the argon2id hash of a secret; a value that is already hashed is returned unchanged. Hashing takes about
     20 ms and 19 MiB, so the function must not be called in the reactor's thread."""
-    return clear if is_hash(clear) else _hasher.hash(clear)
+    return clear if is_argon2id_hash(clear) else _hasher.hash(clear)
 
 
-def is_hash(text: str) -> bool:
+def is_argon2id_hash(text: str) -> bool:
     """Return whether the text is an argon2id hash whose verification takes at most 64 MiB and 10 passes."""
     if not text.startswith(HASHED):
         return False
@@ -114,7 +121,9 @@ class Secrets:
         """Re-encrypt with the first key what another of the keys encrypted; everything else, such as a hash, is
         kept."""
         if is_dual_secret(stored):
-            return combine(get_hash(stored), self.reencrypt(get_encrypted(stored)))
+            return combine_dual_secret(
+                hash_of_dual_secret(stored), self.reencrypt(encrypted_part_of_dual_secret(stored))
+            )
         if not stored.startswith(ENCRYPTED) or _try_fernet(self._fernets[0], stored) is not None:
             return stored
         clear = self._try_decrypt(stored)
@@ -170,11 +179,11 @@ class Secrets:
     def _hash_and_encrypt(self, clear: str) -> str:
         """Return hash and ciphertext. Text that has both or is a hash is kept; ciphertext of another cluster's key is
         dropped."""
-        hashed = get_hash(clear) if is_dual_secret(clear) else clear
-        if not is_hash(hashed):
-            return combine(hash_secret(clear), self._encrypt(clear))
-        sealed = get_encrypted(clear)
-        return combine(hashed, sealed) if sealed and self.can_decrypt(sealed) else hashed
+        hashed = hash_of_dual_secret(clear) if is_dual_secret(clear) else clear
+        if not is_argon2id_hash(hashed):
+            return combine_dual_secret(hash_secret(clear), self._encrypt(clear))
+        sealed = encrypted_part_of_dual_secret(clear)
+        return combine_dual_secret(hashed, sealed) if sealed and self.can_decrypt(sealed) else hashed
 
     def from_stored(self, kind: str, stored: str) -> str:
         """Convert the stored form to that of a Stored: an encrypted secret is decrypted; one with both forms is left to

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from zatotx.odb.columns import BLOB, LONG_TEXT, TIMESTAMP
+from zatotx.odb.column_types import BLOB, LONG_TEXT, TIMESTAMP
 
 SCHEMA_VERSION = '0004'  # the newest migration, which this code needs; checked by a test
 # The oldest version whose code can use this schema, as long as nodes are upgraded one after another. A migration that
@@ -45,8 +45,8 @@ metadata = MetaData(
 
 
 def hash_name(text: str) -> str:
-    """Return the hash by which a name is compared. Two hashes are equal only if the names consist of the same code
-    points."""
+    """Return the hash that represents a name in unique constraints and comparisons. Two hashes are equal only if the
+    names consist of the same code points."""
     return sha256(text.encode('utf-8')).hexdigest()
 
 

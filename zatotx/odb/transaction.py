@@ -1,4 +1,4 @@
-"""The context of SQL statements, which consists of the cluster and, for writes, of the transaction."""
+"""The context of SQL statements: the cluster and, for writes, the transaction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _T = TypeVar('_T')
 
 
 @frozen(kw_only=True)
-class Cluster:
+class ClusterContext:
     """The context for SQL statements about one cluster: its ID, object types and secrets."""
 
     id: int
@@ -30,7 +30,7 @@ class Cluster:
     now: Callable[[], float] = time.time  # Unix time, because nodes compare it
 
 
-def find_cluster(connection: Connection, name: str, types: ObjectTypeRegistry, secrets: Secrets) -> Cluster:
+def find_cluster(connection: Connection, name: str, types: ObjectTypeRegistry, secrets: Secrets) -> ClusterContext:
     """Return the cluster with the given name. Raises ServiceUnavailable if it does not exist or was written with
     another key."""
     row = connection.execute(
@@ -39,10 +39,10 @@ def find_cluster(connection: Connection, name: str, types: ObjectTypeRegistry, s
     if row is None:
         raise ServiceUnavailable(None, f'The ODB has no cluster called {name!r}: check `cluster` in server.toml')
     secrets.check_key(row.key_check)
-    return Cluster(id=row.id, types=types, secrets=secrets)
+    return ClusterContext(id=row.id, types=types, secrets=secrets)
 
 
-def revision_of(connection: Connection, cluster_id: int) -> int:
+def current_revision(connection: Connection, cluster_id: int) -> int:
     """Return the current revision of a cluster."""
     revision: int = connection.execute(select(cluster.c.revision).where(cluster.c.id == cluster_id)).scalar_one()
     return revision
@@ -53,14 +53,14 @@ class Transaction:
     """A write transaction. Either all of its changes take effect at `revision`, or none of them does."""
 
     connection: Connection
-    cluster: Cluster
+    cluster: ClusterContext
     actor: Actor
     report_progress: Callable[[], None]  # reports progress; may raise to end the transaction
     revision: int
 
 
 def begin_transaction(
-    connection: Connection, cluster_: Cluster, actor: Actor, report_progress: Callable[[], None]
+    connection: Connection, cluster_: ClusterContext, actor: Actor, report_progress: Callable[[], None]
 ) -> Transaction:
     """Begin a transaction by locking the cluster, which serializes writes in every database. The time spent waiting for
     the lock counts against the timeout of the call."""

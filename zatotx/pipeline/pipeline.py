@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, ICodec, NeedsBody
-from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceStore
+from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMapHolder
 from zatotx.model.errors import Forbidden, InactiveService, NoSuchService, ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Message, Principal, Reply, ServiceResult
 from zatotx.pipeline.admission import Admission, ChannelQueue, service_full_error
@@ -20,7 +20,7 @@ from zatotx.pipeline.error_replies import ErrorReplies, unwrap_first_error
 from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.limits.memory_budget import OUT_OF_BUDGET
-from zatotx.schema.suggestion import did_you_mean
+from zatotx.schema.name_suggestion import suggest_similar_name
 
 _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the result of an AuthenticationPolicy's check
 
@@ -35,7 +35,7 @@ class Pipeline:
     """
 
     authentication: IAuthenticationPolicy
-    store: IServiceStore
+    store: IServiceMapHolder
     invoker: IServiceInvoker
     codecs: CodecRegistry
     error_replies: ErrorReplies
@@ -46,6 +46,13 @@ class Pipeline:
 
     async def serve(self, message: Message) -> Reply:
         """Process a message and return its reply, whatever goes wrong. Raises only CancelledError."""
+        await self.process(message)
+        assert message.reply is not None
+        return message.reply
+
+    async def process(self, message: Message) -> None:
+        """Process a message as `serve` does, and set its reply. A coroutine that returns None ends without an exception
+        (see Dispatcher)."""
         codec = self.codecs.select(message)
         channel, admission = message.channel, self.admission
         node_limit: ConcurrencyLimit | None = None  # the limits counted against; released at the end
@@ -89,16 +96,16 @@ class Pipeline:
             if message.principal is None:  # the credentials are in the body
                 await self._authenticate_by_body(service, message)
             outcome = await self.invoker.invoke(entry, services, message, payload)
-            reply: Reply = codec.encode(outcome, message)
+            reply = message.reply = codec.encode(outcome, message)
         except CancelledError as error:
             _count_failed(entry, began, Timeout(message.cid) if message.has_expired else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             explained = self._explain_and_count(error, entry, outcome, began)
-            reply = self.error_replies.reply(explained, message, codec)
+            reply = message.reply = self.error_replies.reply(explained, message, codec)
             if entry is not None and entry.sampler is not None:
                 entry.sampler.observe(message, reply, perf_counter() - began)
-            return reply
+            return
         finally:
             if node_limit is not None:
                 admission.release_request(service_limit, channel_queue)
@@ -106,7 +113,6 @@ class Pipeline:
         entry.stats.observe(seconds := perf_counter() - began)
         if entry.sampler is not None:
             entry.sampler.observe(message, reply, seconds)
-        return reply
 
     def _explain_and_count(
         self, error: BaseException, entry: IServiceEntry | None, outcome: ServiceResult | None, began: float
@@ -217,7 +223,7 @@ class Pipeline:
         """Return the service if it may be invoked on this channel by this principal. Raises NoSuchService,
         InactiveService or Forbidden."""
         if entry is None or (message.channel.internal_only and not entry.is_internal):
-            suggestion = did_you_mean(message.service, self._visible_services(message))
+            suggestion = suggest_similar_name(message.service, self._visible_services(message))
             raise NoSuchService(message.cid, f'No such service `{message.service}`{suggestion}')
         if not entry.is_active:
             raise InactiveService(message.service, message.cid)

@@ -17,7 +17,14 @@ from attrs import evolve, frozen
 from zatotx.interfaces.rate_limits import ILocalRateBuckets, ISharedRateBuckets
 from zatotx.model.errors import ServiceUnavailable, Timeout, TooManyRequests
 from zatotx.model.message import ANONYMOUS, Message
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets, RateLimitHeaders, RateLimitState, ceil_seconds
+from zatotx.rules.limits.rate_buckets import (
+    SECOND,
+    GcraRate,
+    RateBuckets,
+    RateLimitHeaders,
+    RateLimitState,
+    ceil_seconds,
+)
 from zatotx.rules.security.login_throttle import client_network
 from zatotx.schema.rate_limit import ADDRESS, CHANNEL, CLOSED, LOCAL, PRINCIPAL
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -32,7 +39,7 @@ class _Rule:
 
     name: str
     per: str
-    rate: Rate
+    rate: GcraRate
     exact: bool
     without_redis: str
     key_prefix: str  # prefix of its bucket keys
@@ -232,8 +239,15 @@ def _rule(stored: StoredObject) -> _Rule:
     # callers at once who have exhausted it: their buckets would stay as far ahead as they are.
     count, seconds, burst = limit.rate
     pace = f'{count}/{seconds}/{burst}'
-    return _Rule(limit.name, limit.per, Rate.from_limit(count, seconds, burst), limit.exact, limit.when_redis_is_away,
-                 f'{stored.id}:{limit.per}:{pace}:', f'{stored.id}:{ADDRESS}:{pace}:')  # fmt: skip
+    return _Rule(
+        limit.name,
+        limit.per,
+        GcraRate.from_limit(count, seconds, burst),
+        limit.exact,
+        limit.when_redis_is_away,
+        f'{stored.id}:{limit.per}:{pace}:',
+        f'{stored.id}:{ADDRESS}:{pace}:',
+    )
 
 
 def _fields(rules: Sequence[_Rule]) -> RateLimitHeaders:

@@ -16,7 +16,7 @@ _INET_KINDS = ('tcp', 'tcp6', 'ssl')
 
 @frozen(kw_only=True)
 class EndpointSpec:
-    """A parsed endpoint description, which consists of the arguments with which the reactor is asked to listen."""
+    """A parsed endpoint description: the arguments of the reactor's listen call."""
 
     factory: Any
     address: int | str = 0  # a port, or the path of a Unix socket

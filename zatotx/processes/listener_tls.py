@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.processes.endpoint_spec import parse_endpoint
 
 
@@ -24,7 +24,7 @@ class ReloadableCertificate:
     certificate, and existing connections keep the old certificate. While `requests_client_certificate` is true, clients
     may send a certificate."""
 
-    def __init__(self, description: str, context: Any, options: IListenerOptions | None = None) -> None:
+    def __init__(self, description: str, context: Any, options: IListenerOptionsProvider | None = None) -> None:
         """Raises ValueError for cipher suites that OpenSSL does not know."""
         self.description = description
         self.requests_client_certificate = False

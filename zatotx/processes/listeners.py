@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -19,14 +19,16 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.interfaces.reactor import IReactor
 from zatotx.processes.endpoint_spec import EndpointSpec, parse_endpoint, strip_proxy_prefix
 from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.processes.workers.listening_sockets import BoundSocket
 from zatotx.processes.workers.shared_counters import SharedCounterRow
 from zatotx.processes.workers.shared_listeners import adopt_tcp, adopt_unix
-from zatotx.processes.workers.socket_handover import WorkerSocketClient
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.socket_handover import WorkerSocketClient
 
 
 def _no_shared_counter(name: str) -> None:
@@ -58,7 +60,7 @@ class Listeners:
         inner_description = strip_proxy_prefix(description)
         wrapped = factory if spec is None or spec.tls_context is None else self._with_tls(inner_description, spec)
         if inner_description != description:
-            wrapped = ProxyProtocolFactory(self.reactor, wrapped, IListenerOptions(factory, None))
+            wrapped = ProxyProtocolFactory(self.reactor, wrapped, IListenerOptionsProvider(factory, None))
         if spec is None:
             other: IListeningPort = await serverFromString(self.reactor, inner_description).listen(wrapped)
             return other
@@ -82,7 +84,9 @@ class Listeners:
 
         from zatotx.processes.listener_tls import ReloadableCertificate
 
-        certificate: Any = ReloadableCertificate(description, spec.tls_context, IListenerOptions(spec.factory, None))
+        certificate: Any = ReloadableCertificate(
+            description, spec.tls_context, IListenerOptionsProvider(spec.factory, None)
+        )
 
         def opened() -> None:
             certificate.requests_client_certificate = self._requests_client_certificate

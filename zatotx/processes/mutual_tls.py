@@ -67,7 +67,7 @@ class MutualTlsError(StartError):
     """The TLS files of a listener cannot be used. The message is one sentence."""
 
 
-def load_context(files: MutualTlsFiles) -> SSL.Context:
+def load_tls_context(files: MutualTlsFiles) -> SSL.Context:
     """Create an OpenSSL context with the certificates in the files. Raises MutualTlsError."""
     chain = _parse(files.certificate, parse_certificates)
     key = _load_key(files.key)
@@ -166,7 +166,7 @@ class MutualTlsServerContext:
         self._check_subject = check_subject
         self._log = log
         self._signature = self._read_signature()
-        self._context = load_context(files)
+        self._context = load_tls_context(files)
 
     def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
         """Return the OpenSSL connection of a new client. The verify mode and callback are the connection's own."""
@@ -186,7 +186,7 @@ class MutualTlsServerContext:
             return
         self._signature = signature
         try:
-            self._context = load_context(self._files)
+            self._context = load_tls_context(self._files)
         except MutualTlsError as error:
             self._log.error('{error}; the old certificates stay in use', error=str(error))
         else:
@@ -199,7 +199,7 @@ class MutualTlsServerContext:
             try:
                 status = path.stat() if path is not None else None
             except OSError:
-                status = None  # load_context names the reason
+                status = None  # load_tls_context names the reason
             found.append((status.st_ino, status.st_mtime_ns, status.st_size) if status else (0, 0, 0))
         return tuple(found)
 
@@ -221,7 +221,7 @@ class ClientObserver(ProtocolWrapper):
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
-class RefusalLog:
+class RejectedClientLog:
     """Logs the clients that a listener rejects. At most MAX_LINES lines are logged in WINDOW seconds, so that the log
     cannot be flooded; further clients are only counted. `what` is the name of the listener."""
 
@@ -251,16 +251,16 @@ class ClientObserverFactory(WrappingFactory[ClientObserver]):
     protocol = ClientObserver
     noisy = False
 
-    def __init__(self, factory: Any, refusals: RefusalLog) -> None:
+    def __init__(self, factory: Any, refusals: RejectedClientLog) -> None:
         super().__init__(factory)  # type: ignore[no-untyped-call]
         self._refusals = refusals
 
     def log_refusal(self, transport: Any, error: str, reason: Failure) -> None:
         """Log a client whose handshake has failed."""
-        self._refusals.add('refused a client at', transport.getPeer(), error or describe_failure(reason))
+        self._refusals.add('refused a client at', transport.getPeer(), error or describe_handshake_failure(reason))
 
 
-class LingeringTransport:
+class LingeringTcpTransport:
     """A TCP transport that closes in two steps. It first stops sending, and then reads the client's data until the
     client closes its side, for at most LINGER seconds. If the transport closed immediately while a request of the
     client is in transit, the kernel would reset the connection, and the client would lose the TLS alert with the reason
@@ -296,7 +296,7 @@ class LingeringTransport:
 
 
 class LingeringTlsTransport(BufferingTLSTransport):
-    """TLS over a LingeringTransport. It exists for at most LIFETIME seconds, because clients that do not close their
+    """TLS over a LingeringTcpTransport. It exists for at most LIFETIME seconds, because clients that do not close their
     side after the response would otherwise exhaust the connection limit."""
 
     _end: IDelayedCall | None = None
@@ -305,7 +305,7 @@ class LingeringTlsTransport(BufferingTLSTransport):
         assert isinstance(self.factory, MutualTlsFactory)
         clock = self.factory.clock
         self._end = clock.callLater(LIFETIME, self.abortConnection)
-        super().makeConnection(LingeringTransport(transport, clock))  # type: ignore[no-untyped-call]
+        super().makeConnection(LingeringTcpTransport(transport, clock))  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
@@ -331,7 +331,7 @@ class MutualTlsFactory(TLSMemoryBIOFactory):
     def __init__(
         self, context: MutualTlsServerContext, factory: Any, *, what: str, clock: IReactorTime, log: Logger
     ) -> None:
-        self._refusals = RefusalLog(what, log, clock)
+        self._refusals = RejectedClientLog(what, log, clock)
         super().__init__(context, False, ClientObserverFactory(factory, self._refusals), clock)
         self.clock = clock
 
@@ -356,7 +356,7 @@ def _address(address: Any) -> str:
     return f'{host}:{port}' if host is not None else str(address)
 
 
-def describe_failure(reason: Failure) -> str:
+def describe_handshake_failure(reason: Failure) -> str:
     """Return the reason why a TLS handshake with a client has failed, as a clause."""
     error = reason.value
     entries = error.args[0] if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) else ()

@@ -1,4 +1,4 @@
-"""Reads the files to which configuration values refer with `file:PATH`. These are small UTF-8 files that only their
+"""Reads the files that configuration values of the form `file:PATH` name. These are small UTF-8 files that only their
 owner can read.
 """
 
@@ -9,17 +9,17 @@ import stat
 from functools import partial
 from pathlib import Path
 
-from zatotx.rules.enmasse.references import FileReader
+from zatotx.rules.enmasse.reference_resolution import FileReader
 
 MAX_BYTES = 1024 * 1024  # bytes
 
 
-def make_reader(directory: Path) -> FileReader:
+def make_private_file_reader(directory: Path) -> FileReader:
     """Return a function that reads referenced files. Relative paths are relative to `directory`."""
-    return partial(read_file, directory)
+    return partial(read_private_file, directory)
 
 
-def read_file(base_directory: Path, path: str) -> str:
+def read_private_file(base_directory: Path, path: str) -> str:
     """Return the text of a file without its trailing newline. `path` is absolute, or relative to `base_directory`.
     Raises ValueError if the file is missing, accessible to others, too large or not text. The message is one sentence
     that contains the name of the file."""

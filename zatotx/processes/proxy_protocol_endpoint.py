@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.wire.http.proxy_protocol import AddressAndPort, ProxyHeader, parse_proxy_header
 from zatotx.wire.malformed import Malformed
 
@@ -28,7 +28,7 @@ class ProxyProtocolFactory(Factory):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, wrapped: Any, options: IListenerOptions | None) -> None:
+    def __init__(self, clock: IReactorTime, wrapped: Any, options: IListenerOptionsProvider | None) -> None:
         """`clock`: IReactorTime. `options` decide which proxies are trusted; without them, all are."""
         self.clock = clock
         self.wrapped = wrapped

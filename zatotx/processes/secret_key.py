@@ -16,7 +16,7 @@ KEY_VARIABLE = 'ZATOTX_SECRET_KEY'
 MAX_KEY_LINE = 4096  # maximum bytes of the line with the key, or with the two keys of a rotation
 
 
-def read_key(path: Path, environ: Mapping[str, str]) -> str:
+def read_cluster_key(path: Path, environ: Mapping[str, str]) -> str:
     """Return the text of the secret key. Raises StartError if the key is missing, or readable by users other than its
     owner."""
     if environ.get(KEY_VARIABLE):
@@ -39,7 +39,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or 'error') if isinstance(error, OSError) else 'it is not text'
 
 
-def read_key_from_stdin() -> str:
+def read_cluster_key_from_stdin() -> str:
     """Return the first line of stdin, or '' if there is no stdin or no line. On a terminal, the user is prompted
     without echo."""
     stream = sys.stdin

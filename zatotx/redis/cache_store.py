@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.cache import CacheWrite, ICacheStore, StoredEntry
-from zatotx.interfaces.redis import IScriptRunner, Script
-from zatotx.redis.keys import RedisKeys
+from zatotx.interfaces.redis import IScriptRunner, LuaScript
+from zatotx.redis.key_names import RedisKeys
 from zatotx.rules.redis.cache_size_limits import CacheSizeLimits, size_error
 
 _BATCH = 500  # keys per call of a script, so that none blocks Redis for long
@@ -71,7 +71,7 @@ local function set_expiry(key, expiry)
 end
 """
 
-_GET = Script('get cache entries', _PRELUDE + """
+_GET = LuaScript('get cache entries', _PRELUDE + """
 local found = {}
 for at = 2, #ARGV do
     local key = ARGV[at]
@@ -91,7 +91,7 @@ end
 return found
 """)
 
-_SET = Script('set cache entries', _PRELUDE + """
+_SET = LuaScript('set cache entries', _PRELUDE + """
 local data, expiry, only_existing = ARGV[1], ARGV[2], ARGV[3]
 local max_entries, max_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local written = {}
@@ -125,7 +125,7 @@ end
 return {written, evicted, redis.call('HLEN', values), tonumber(redis.call('GET', bytes) or '0')}
 """)
 
-_DELETE = Script('delete cache entries', _PRELUDE + """
+_DELETE = LuaScript('delete cache entries', _PRELUDE + """
 local deleted = {}
 for at = 1, #ARGV do
     if exists(ARGV[at]) and remove(ARGV[at]) then
@@ -135,7 +135,7 @@ end
 return deleted
 """)
 
-_EXPIRE = Script('expire cache entries', _PRELUDE + """
+_EXPIRE = LuaScript('expire cache entries', _PRELUDE + """
 local changed = {}
 for at = 2, #ARGV do
     local key = ARGV[at]
@@ -150,7 +150,7 @@ end
 return changed
 """)
 
-_KEYS = Script('list cache keys', _PRELUDE + """
+_KEYS = LuaScript('list cache keys', _PRELUDE + """
 local expired = {}
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', expires, '-inf', now)) do
     expired[key] = true
@@ -164,7 +164,7 @@ end
 return keys
 """)
 
-_CLEAR = Script('clear a cache', """
+_CLEAR = LuaScript('clear a cache', """
 local count = redis.call('HLEN', KEYS[1])
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 return count
@@ -227,11 +227,13 @@ class RedisCacheStore:
         """See ICacheStore."""
         return self._scripts.run(_CLEAR, self._names(cache))
 
-    async def _texts(self, script: Script, cache: str, options: tuple[object, ...], keys: Sequence[str]) -> list[str]:
+    async def _texts(
+        self, script: LuaScript, cache: str, options: tuple[object, ...], keys: Sequence[str]
+    ) -> list[str]:
         return [_text(key) for key in await self._run_in_batches(script, cache, options, keys)]
 
     async def _run_in_batches(
-        self, script: Script, cache: str, options: tuple[object, ...], keys: Sequence[str]
+        self, script: LuaScript, cache: str, options: tuple[object, ...], keys: Sequence[str]
     ) -> list[Any]:
         replies: list[Any] = []
         for batch in _batches(keys):

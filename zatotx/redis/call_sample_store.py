@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.call_samples import KEPT, MAX_SLOW, ICallSampleStore
 from zatotx.model.call_sample import CallSample
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 
 _decoder = msgspec.json.Decoder(CallSample)
 

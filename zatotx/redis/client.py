@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
 from zatotx.interfaces.reactor import IReactor
-from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, RedisError, Script
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, LuaScript, RedisError
 from zatotx.redis.error_conversion import UnusableServerError, make_reply_error
 from zatotx.redis.reconnecting_connection import (
     ConnectionLog,
@@ -19,8 +19,8 @@ from zatotx.redis.reconnecting_connection import (
     ReconnectingConnection,
     ReconnectingServiceBase,
 )
-from zatotx.redis.server_info import ServerInfo, configuration_warnings, parse_info, unsupported_reason
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.server_info import ServerInfo, parse_info, server_configuration_warnings, unsupported_server_reason
 
 # Commands that would change or block the connection, which all callers share.
 _SESSION = {'AUTH', 'HELLO', 'MONITOR', 'PSYNC', 'QUIT', 'RESET', 'SELECT', 'SYNC'}
@@ -156,9 +156,9 @@ class RedisClient(ReconnectingServiceBase):
             )
             return
         info = self._parse_info(reply)
-        if problem := unsupported_reason(info):
+        if problem := unsupported_server_reason(info):
             raise UnusableServerError(problem)
-        for sentence in configuration_warnings(info, str(self.address)):
+        for sentence in server_configuration_warnings(info, str(self.address)):
             self.connection_log.log_warning(sentence)
 
     def _parse_info(self, info: object) -> ServerInfo:
@@ -192,7 +192,7 @@ class ScriptRunner:
     def __init__(self, client: ICommands) -> None:
         self._client = client
 
-    def run(self, script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
+    def run(self, script: LuaScript, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
         """See IScripts."""
         words = (len(keys), *keys, *args)
         reply: Deferred[Any] = self._client.execute('EVALSHA', script.sha, *words)

@@ -17,11 +17,11 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.error_conversion import UnusableServerError, disconnect_cause
+from zatotx.redis.redis_url import RedisAddress, RedisTlsFiles
 from zatotx.redis.txredisapi_adapter import make_protocol
-from zatotx.redis.url import RedisAddress, TlsOptions
 
 
-def tls_client_options(host: str, tls: TlsOptions) -> Any:
+def tls_client_options(host: str, tls: RedisTlsFiles) -> Any:
     """Return Twisted's TLS options for a connection to `host`: TLS 1.2 or newer, with verification of the certificate
     chain and the host name. The files are read for each connection, so that renewed files are used. Raises
     UnusableServerError for unusable files."""
@@ -39,7 +39,7 @@ def tls_client_options(host: str, tls: TlsOptions) -> Any:
     )
 
 
-def _load_client_certificate(tls: TlsOptions) -> tuple[Any, list[Any]]:
+def _load_client_certificate(tls: RedisTlsFiles) -> tuple[Any, list[Any]]:
     """Load the client certificate with its key and the rest of its chain."""
     from twisted.internet.ssl import KeyPair, PrivateCertificate
 
@@ -90,7 +90,7 @@ class _SingleProtocolFactory(Factory):
         return self._protocol
 
 
-async def connect(reactor: IReactor, address: RedisAddress, protocol: Any, timeout: float) -> None:
+async def connect_to_address(reactor: IReactor, address: RedisAddress, protocol: Any, timeout: float) -> None:
     """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises the errors of Twisted's
     endpoints, OSError if the directory of the socket does not exist, and UnusableServerError for unusable TLS files. An
     untrusted certificate is detected only when the first command is sent. The connection then ends, and the protocol
@@ -161,7 +161,7 @@ async def send_single_command(reactor: IReactor, address: RedisAddress, *words: 
     RedisNotReady if Redis cannot execute it at the moment, the reason for the disconnect if Redis disconnects, Timeout
     after `timeout` seconds without a reply, and the errors of connecting."""
     protocol = make_protocol(reactor, str(address), timeout)
-    await connect(reactor, address, protocol, timeout)
+    await connect_to_address(reactor, address, protocol, timeout)
     try:
         await authenticate(protocol, address)
         return await protocol.send_command(*words)

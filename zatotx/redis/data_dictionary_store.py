@@ -12,17 +12,22 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
-from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
+from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript
 from zatotx.model.errors import Conflict
-from zatotx.redis.keys import RedisKeys
-from zatotx.rules.redis.data_dictionary import DataDictionary, decode_dictionary, encode_dictionary, lookup_key
+from zatotx.redis.key_names import RedisKeys
+from zatotx.rules.redis.data_dictionary import (
+    DataDictionary,
+    decode_dictionary,
+    encode_dictionary,
+    translation_lookup_key,
+)
 
 T = TypeVar('T')
 
 _ATTEMPTS = 10
 
 # Arguments: the expected revision ('*' = any), the new one, the document, then keys and values of the lookup hash.
-_STORE = Script('store the data dictionary', """
+_STORE = LuaScript('store the data dictionary', """
 if ARGV[1] ~= '*' and (redis.call('HGET', KEYS[1], 'revision') or '') ~= ARGV[1] then
     return 0
 end
@@ -77,7 +82,7 @@ class RedisDataDictionaryStore:
 
     def translate(self, system1: str, key1: str, value1: str, system2: str, key2: str) -> Deferred[str | None]:
         """See IDataDictionaryStore."""
-        reply = self._client.execute('HGET', self._lookup, lookup_key(system1, key1, value1, system2, key2))
+        reply = self._client.execute('HGET', self._lookup, translation_lookup_key(system1, key1, value1, system2, key2))
         return cast('Deferred[str | None]', reply)
 
     async def _read(self) -> tuple[str, DataDictionary]:

@@ -20,9 +20,9 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.redis.connector import send_single_command
 from zatotx.redis.deferred_waiters import WaiterSet
+from zatotx.redis.redis_url import RedisAddress
 from zatotx.redis.server_process import ServerProcess, find_server_binary
-from zatotx.redis.url import RedisAddress
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 from zatotx.system.atomic_file import write_file
 
 SOCKET, CONFIG = 'redis.sock', 'redis.conf'

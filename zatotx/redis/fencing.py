@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import IFencedWriter, IScriptRunner, Script
+from zatotx.interfaces.redis import IFencedWriter, IScriptRunner, LuaScript
 from zatotx.model.errors import Conflict
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 
 # Arguments: the token, then each command as the number of its words followed by the words.
-_WRITE = Script('write with a token', """
+_WRITE = LuaScript('write with a token', """
 local highest = tonumber(redis.call('GET', KEYS[1]) or '0')
 local token = tonumber(ARGV[1])
 if token < highest then

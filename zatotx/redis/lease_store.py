@@ -8,9 +8,9 @@ from uuid import uuid4
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from zatotx.interfaces.redis import IScriptRunner, Script
-from zatotx.redis.keys import RedisKeys
-from zatotx.rules.resilience.lease import token_base
+from zatotx.interfaces.redis import IScriptRunner, LuaScript
+from zatotx.redis.key_names import RedisKeys
+from zatotx.rules.resilience.lease_claim import lowest_token_of_epoch
 
 
 @frozen
@@ -21,7 +21,7 @@ class LeaseGranted:
 
 
 @frozen
-class LeaseTaken:
+class LeaseHeldByOther:
     """The reply to a lease request if another owner holds the lease. The lease expires in `seconds_left` seconds unless
     it is renewed."""
 
@@ -29,7 +29,7 @@ class LeaseTaken:
 
 
 @frozen
-class EpochNeeded:
+class NewEpochNeeded:
     """The reply to a lease request if Redis cannot know all tokens that were issued so far. This is the case if Redis
     was wiped, or was restarted and may have lost the last writes. The caller must fetch a new epoch after it has
     received the `ticket`."""
@@ -39,7 +39,7 @@ class EpochNeeded:
 
 @frozen
 class EpochSeed:
-    """The response to EpochNeeded, which contains a new epoch from the database."""
+    """The response to NewEpochNeeded, which contains a new epoch from the database."""
 
     ticket: str
     epoch: int
@@ -51,7 +51,7 @@ class ILeaseBackend(Protocol):
 
     def take(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
-    ) -> Deferred[LeaseGranted | LeaseTaken | EpochNeeded]:
+    ) -> Deferred[LeaseGranted | LeaseHeldByOther | NewEpochNeeded]:
         """Grant a lease to `owner`, with the same token again if it holds the lease already."""
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
@@ -63,7 +63,7 @@ class ILeaseBackend(Protocol):
 
 # An epoch is valid only for the ticket it was fetched for: one fetched before Redis was wiped again is outdated. `run`
 # identifies the server's process (INFO run_id): tickets and seeds are not valid beyond it.
-_TAKE = Script('take a lease', """
+_TAKE = LuaScript('take a lease', """
 local lease, tokens, seed = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl, ticket, base, fresh = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
@@ -95,14 +95,14 @@ redis.call('PEXPIRE', lease, ttl)
 return {'granted', held[2]}
 """)
 
-_RENEW = Script('renew a lease', """
+_RENEW = LuaScript('renew a lease', """
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then
     return 0
 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
 
-_FREE = Script('free a lease', """
+_FREE = LuaScript('free a lease', """
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then
     return 0
 end
@@ -119,19 +119,19 @@ class RedisLeaseBackend:
 
     def take(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
-    ) -> Deferred[LeaseGranted | LeaseTaken | EpochNeeded]:
+    ) -> Deferred[LeaseGranted | LeaseHeldByOther | NewEpochNeeded]:
         """See ILeaseStore."""
         return Deferred.fromCoroutine(self._take(name, owner, ttl, seed))
 
     async def _take(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
-    ) -> LeaseGranted | LeaseTaken | EpochNeeded:
-        ticket, base = (seed.ticket, str(token_base(seed.epoch))) if seed is not None else ('', '')
+    ) -> LeaseGranted | LeaseHeldByOther | NewEpochNeeded:
+        ticket, base = (seed.ticket, str(lowest_token_of_epoch(seed.epoch))) if seed is not None else ('', '')
         keys = (self._keys.key('lease', name), self._keys.key('lease-tokens'), self._keys.key('lease-seed'))
         result, value = await self._scripts.run(_TAKE, keys, (owner, _milliseconds(ttl), ticket, base, uuid4().hex))
         if result == 'granted':
             return LeaseGranted(int(value))
-        return LeaseTaken(max(0, value) / 1000) if result == 'taken' else EpochNeeded(str(value))
+        return LeaseHeldByOther(max(0, value) / 1000) if result == 'taken' else NewEpochNeeded(str(value))
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
         """See ILeaseStore."""

@@ -15,15 +15,21 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.redis.lease_store import EpochNeeded, EpochSeed, ILeaseBackend, LeaseGranted, LeaseTaken
-from zatotx.rules.resilience.lease import LeaseClaim, claim_after_grant, claim_after_rejection, next_renewal, ttl_error
+from zatotx.redis.lease_store import EpochSeed, ILeaseBackend, LeaseGranted, LeaseHeldByOther, NewEpochNeeded
+from zatotx.rules.resilience.lease_claim import (
+    LeaseClaim,
+    claim_after_grant,
+    claim_after_rejection,
+    lease_ttl_error,
+    next_renewal,
+)
 
 T = TypeVar('T')
 
 _FIRST_PAUSE, _MAX_PAUSE = 0.02, 0.25  # seconds between two polls
 
 
-async def poll(
+async def poll_until_result(
     clock: IReactorTime, check: Callable[[], Awaitable[T | None]], *, timeout: float, random: Callable[[], float],
 ) -> T | None:
     """Call `check` repeatedly until it returns a value other than None, and return this value. Returns None after
@@ -54,8 +60,8 @@ def monotonic_clock() -> float:
 
 @implementer(ILeaseStore)
 class LeaseStore:
-    """Implements ILeaseStore. The module zatotx.rules.resilience.lease explains why two nodes never believe that they
-    hold the same lease."""
+    """Implements ILeaseStore. The module zatotx.rules.resilience.lease_claim explains why two nodes never believe that
+    they hold the same lease."""
 
     def __init__(
         self,
@@ -77,11 +83,11 @@ class LeaseStore:
         return Deferred.fromCoroutine(self._acquire(name, ttl, wait))
 
     async def _acquire(self, name: str, ttl: float, wait: float) -> ILease:
-        if error := ttl_error(ttl):
+        if error := lease_ttl_error(ttl):
             raise ValueError(error)
         attempt = _Attempt(self, name, ttl)
         try:
-            claim = await poll(self._clock, attempt.try_once, timeout=wait, random=random.random)
+            claim = await poll_until_result(self._clock, attempt.try_once, timeout=wait, random=random.random)
         except BaseException:
             # Cancelled, or the last reply was lost: Redis may have granted the lease all the same.
             self._free(name, attempt.owner)
@@ -105,10 +111,10 @@ class LeaseStore:
                 if claim.is_held(self._now()):
                     return claim
                 continue  # the reply took too long: the next one is valid for a full ttl again
-            if isinstance(result, LeaseTaken):
+            if isinstance(result, LeaseHeldByOther):
                 attempt.expires_in = result.seconds_left
                 return None
-            assert isinstance(result, EpochNeeded)
+            assert isinstance(result, NewEpochNeeded)
             seed = EpochSeed(result.ticket, await self._next_epoch())
         raise ServiceUnavailable(
             None, f'The lease {attempt.name!r} was not granted in {_ATTEMPTS} attempts: Redis is slow or loses its data'

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import INonceStore, IPipelinedCommands
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 
 BATCH_SIZE = 1_000  # commands in one write
 

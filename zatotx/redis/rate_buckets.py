@@ -1,4 +1,4 @@
-"""Stores rate-limit buckets in Redis, and charges them with one script call per reactor iteration.
+"""Stores rate-limit buckets in Redis, and takes tokens from them with one script call per reactor iteration.
 
 The clock of Redis is used, so the clocks of servers need not agree. A bucket is a key that stores its theoretical
 arrival time (GCRA) in nanoseconds since the epoch, and that expires at that time.
@@ -17,11 +17,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateCharge
-from zatotx.interfaces.redis import IScriptRunner, Script
+from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateChargeResult
+from zatotx.interfaces.redis import IScriptRunner, LuaScript
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.keys import RedisKeys
-from zatotx.rules.limits.rate_buckets import Rate
+from zatotx.redis.key_names import RedisKeys
+from zatotx.rules.limits.rate_buckets import GcraRate
 
 REPLY_TIMEOUT = 0.5  # seconds to wait for a reply: requests wait for it, too
 # If a timer fires this many seconds late, this process had no CPU time, and the reply may be unread in its socket.
@@ -33,7 +33,7 @@ _STALL_THRESHOLD = 0.1
 # as seconds and nine more digits, and only its distance from now is computed as a number. A bucket that refills within
 # a minute is not written to the disk and the replicas of Redis, which every request would wait for: it is lost when the
 # process of Redis ends.
-_CHARGE = Script('charge rate limits', """
+_CHARGE = LuaScript('charge rate limits', """
 local time = redis.call('TIME')
 local seconds, nanos = tonumber(time[1]), tonumber(time[2]) * 1000
 local interval, tolerance, ahead, moved = {}, {}, {}, {}
@@ -79,8 +79,8 @@ return table.concat(said, ' ')
 class _Batch:
     """The calls of one iteration of the reactor that use the same buckets."""
 
-    rates: tuple[Rate, ...]
-    callers: list[Deferred[RateCharge]] = field(factory=list)
+    rates: tuple[GcraRate, ...]
+    callers: list[Deferred[RateChargeResult]] = field(factory=list)
 
     def deliver(self, admitted: int, leads: Sequence[int]) -> None:
         """Deliver the results: the first `admitted` callers are admitted, each one interval further ahead than the
@@ -89,7 +89,7 @@ class _Batch:
         ahead = list(leads)
         for index, caller in enumerate(self.callers):
             if not caller.called:  # otherwise it was cancelled
-                caller.callback(RateCharge(index < admitted, ahead))
+                caller.callback(RateChargeResult(index < admitted, ahead))
             if index < admitted:
                 ahead = [value + interval for value, interval in zip(ahead, intervals, strict=True)]
 
@@ -113,7 +113,7 @@ class RedisRateBuckets:
         """Whether a reply is outstanding whose callers have timed out."""
         return self._overdue > 0
 
-    def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
+    def charge(self, names: tuple[str, ...], rates: tuple[GcraRate, ...]) -> Deferred[RateChargeResult]:
         """See IRates."""
         if self._overdue:
             return fail(_timeout_error())
@@ -122,7 +122,7 @@ class RedisRateBuckets:
             if not self._batches:
                 self._clock.callLater(0, self._send)
             batch = self._batches[names] = _Batch(rates)
-        waiting: Deferred[RateCharge] = Deferred()
+        waiting: Deferred[RateChargeResult] = Deferred()
         batch.callers.append(waiting)
         return waiting
 

@@ -14,13 +14,13 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.connector import connect, perform_handshake
+from zatotx.redis.connector import connect_to_address, perform_handshake
 from zatotx.redis.deferred_waiters import WaiterSet
 from zatotx.redis.error_conversion import describe_error, disconnect_cause
+from zatotx.redis.redis_url import RedisAddress
 from zatotx.redis.sentinel import MasterFinder, watch_failover
 from zatotx.redis.txredisapi_adapter import MessageListener, make_protocol
-from zatotx.redis.url import RedisAddress
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 
 class ConnectionLog:
@@ -198,7 +198,7 @@ class ReconnectingConnection:
     async def _connect(self, server: RedisAddress) -> Any:
         protocol = make_protocol(self._reactor, str(self.address), self._timeout, self._on_message)
         protocol.hung = protocol.stale = lambda reason: self.drop_connection(protocol, reason)
-        await connect(self._reactor, server, protocol, self._timeout)
+        await connect_to_address(self._reactor, server, protocol, self._timeout)
         self._connected = protocol
         protocol.whenDisconnected().addCallback(self._on_closed)
         handshake = Deferred.fromCoroutine(self._handshake_and_prepare(protocol, server))

@@ -13,7 +13,7 @@ from typing import Any
 
 from zatotx.interfaces.redis import RedisError
 from zatotx.redis.reconnecting_connection import ConnectionLog
-from zatotx.rules.redis.command_table import allowed_patterns
+from zatotx.rules.redis.command_table import patterns_excluding_prefix
 
 # KEYS, INFO and RESTORE are in the category @dangerous, but harmless for this user.
 _COMMAND_RULES = ('+@all', '-@admin', '-@dangerous', '+keys', '+info', '+restore')
@@ -29,8 +29,8 @@ class RestrictedUser:
         self.is_enforced = False
         self.problem = 'there is no connection yet'  # why it is not enforced, as a clause
         self._name = name
-        self._patterns = [*(f'~{one}' for one in (*allowed_patterns(), *cluster_keys)),
-                          *(f'&{one}' for one in allowed_patterns())]
+        self._patterns = [*(f'~{one}' for one in (*patterns_excluding_prefix(), *cluster_keys)),
+                          *(f'&{one}' for one in patterns_excluding_prefix())]
         self._connection_log = connection_log
 
     async def switch(self, protocol: Any) -> None:

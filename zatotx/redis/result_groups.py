@@ -9,15 +9,15 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
+from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript
 from zatotx.interfaces.work_stream import IResultGroups
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 
 TTL = 30 * 86_400  # seconds after which a group is removed that was never completed
 _COUNT, _FINAL, _PART = 'count', 'final', 'part:'
 
 # Arguments: the part and its result. Returns the whole hash once all results are there.
-_RECORD = Script('record a result', """
+_RECORD = LuaScript('record a result', """
 local count = redis.call('HGET', KEYS[1], 'count')
 if not count then
     return false

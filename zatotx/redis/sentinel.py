@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from zatotx.interfaces.reactor import IReactor
 from zatotx.redis.connector import send_single_command
 from zatotx.redis.error_conversion import UnusableServerError, describe_error
-from zatotx.redis.url import RedisAddress, format_host_port
+from zatotx.redis.redis_url import RedisAddress, format_host_port
 
 _LOOKUP_INTERVAL = 2.0  # seconds between two lookups
 

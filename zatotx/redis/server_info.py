@@ -11,7 +11,7 @@ OLDEST_SUPPORTED = (6, 2)  # XAUTOCLAIM, GETDEL, SET … GET
 
 @frozen(kw_only=True)
 class ServerInfo:
-    """The fields of the reply to INFO that are used. Missing fields are '' or 0."""
+    """The fields of the Redis reply to INFO that the broker uses. Missing fields are '' or 0."""
 
     product: str = ''  # 'valkey', 'redis'
     version: str = ''  # of the product
@@ -51,7 +51,7 @@ def parse_info(info: str) -> ServerInfo:
     )
 
 
-def unsupported_reason(info: ServerInfo) -> str:
+def unsupported_server_reason(info: ServerInfo) -> str:
     """Return the reason why a server cannot be used at all, as a clause, or '' if it can be used."""
     if info.mode == 'cluster':
         return (
@@ -63,7 +63,7 @@ def unsupported_reason(info: ServerInfo) -> str:
     return ''
 
 
-def configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
+def server_configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
     """Yield a warning, as a sentence, for each setting that an administrator should change. `server` is the name of the
     server, such as 'Redis at …'."""
     if info.maxmemory_policy not in ('', 'noeviction'):

@@ -12,7 +12,13 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import IFencedWriter
 from zatotx.interfaces.service_redis import CommandRefusedError, IServiceCommands
-from zatotx.rules.redis.command_table import LISTS_KEYS, SCRIPTS, command_name, refusal_reason, strip_cluster_keys
+from zatotx.rules.redis.command_table import (
+    LISTS_KEYS,
+    SCRIPTS,
+    command_name,
+    command_refusal_reason,
+    strip_cluster_keys,
+)
 
 Words = Sequence[object]
 
@@ -66,7 +72,7 @@ class ServiceCommands:
 
     def _error(self, commands: Sequence[Words]) -> CommandRefusedError | None:
         for words in commands:
-            reason = refusal_reason(words)
+            reason = command_refusal_reason(words)
             if not reason and command_name(words) in SCRIPTS and (problem := self._scripts_problem()):
                 reason = f'{command_name(words)} is not available to services: {problem}'
             if reason:

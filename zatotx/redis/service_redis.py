@@ -20,11 +20,11 @@ from zatotx.redis.cache_usage import CacheUsage
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.data_dictionary_store import RedisDataDictionaryStore
 from zatotx.redis.fencing import FencedWriter
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.reconnecting_connection import ConnectionLog
+from zatotx.redis.redis_url import RedisAddress
 from zatotx.redis.restricted_user import RestrictedUser
 from zatotx.redis.service_commands import ServiceCommands
-from zatotx.redis.url import RedisAddress
 from zatotx.rules.redis.cache_size_limits import DEFAULT_LIMITS, CacheSizeLimits
 
 SERVICE_KEYS = 'services'  # keys of the cluster that services use through their own methods are below it
@@ -32,7 +32,7 @@ SERVICE_KEYS = 'services'  # keys of the cluster that services use through their
 
 @implementer(IServiceRedis)
 @frozen
-class ServiceRedis:
+class NodeServiceRedis:
     """Implements IServiceRedis with a client of its own. `client` is started and stopped with the node."""
 
     client: RedisClient
@@ -55,7 +55,7 @@ def make_service_redis(
     timeout: float,
     connection_log: ConnectionLog,
     limits: CacheSizeLimits = DEFAULT_LIMITS,
-) -> ServiceRedis:
+) -> NodeServiceRedis:
     """Create the IServiceRedis of a node, without starting it. `leases` is the lease store of the cluster."""
     name = keys.connection_name(node) + ':services'
     user = RestrictedUser(name, [keys.key(SERVICE_KEYS, '*')], connection_log)
@@ -68,4 +68,4 @@ def make_service_redis(
     cache_store = RedisCacheStore(scripts, keys, f'{SERVICE_KEYS}:cache', limits)
     dictionary = RedisDataDictionaryStore(client, scripts, keys, f'{SERVICE_KEYS}:data-dict')
     usage = CacheUsage(reactor, limits)
-    return ServiceRedis(client, user, commands, leases, cache_store, dictionary, usage)
+    return NodeServiceRedis(client, user, commands, leases, cache_store, dictionary, usage)

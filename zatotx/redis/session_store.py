@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.admin_sessions import IDLE_TIMEOUT, MAX_AGE, ISessionStore
 from zatotx.interfaces.redis import ICommands
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 
 
 @implementer(ISessionStore)

@@ -12,8 +12,8 @@ from typing import Any
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.error_conversion import make_reply_error
-from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_reason
-from zatotx.redis.url import RedisAddress, TlsOptions, format_host_port
+from zatotx.redis.redis_url import RedisAddress, RedisTlsFiles, format_host_port
+from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_server_reason
 
 
 def probe_redis(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
@@ -31,7 +31,7 @@ def probe_redis(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
             info = parse_info(connection.send_command('INFO').decode('utf-8', 'replace'))
         except _ProbeError:
             return ServerInfo()
-        if problem := unsupported_reason(info):
+        if problem := unsupported_server_reason(info):
             raise _ProbeError(problem)
         return info
 
@@ -138,7 +138,7 @@ def _wrap_tls(connection: socket.socket, address: RedisAddress) -> Iterator[sock
         yield secure
 
 
-def _tls_context(tls: TlsOptions) -> ssl.SSLContext:
+def _tls_context(tls: RedisTlsFiles) -> ssl.SSLContext:
     for path in (tls.ca, tls.cert, tls.key):
         if path and not os.access(path, os.R_OK):
             raise _ProbeError(f'{path} cannot be read')

@@ -17,13 +17,13 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.interfaces.redis import ICommands, IScriptRunner, Script, StreamEntry
+from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript, StreamEntry
 from zatotx.interfaces.work_stream import IWorkConsumer, IWorkStream
 from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.reconnecting_connection import ConnectionLog
-from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.work_queues import CONSUMER_GROUP, RedisStream, StreamConsumer
 
 _FIELD = 'm'
 RELEASE_BATCH = 100  # delayed messages that one call of release_due makes available
@@ -43,7 +43,7 @@ end
 """
 
 # Keys: stream and list of each message. Arguments: whether it has an order key, and the message.
-_ADD = Script('add work', _FUNCTIONS + """
+_ADD = LuaScript('add work', _FUNCTIONS + """
 for at = 1, #KEYS, 2 do
     add(KEYS[at], KEYS[at + 1], ARGV[at], ARGV[at + 1])
 end
@@ -51,7 +51,7 @@ end
 
 # Keys: stream and list of the settled message, then those of each follow-up. Arguments: group, id, whether it has an
 # order key, '', then as above. A message that another consumer has settled meanwhile is no longer first of its list.
-_FINISH = Script('finish work', _FUNCTIONS + """
+_FINISH = LuaScript('finish work', _FUNCTIONS + """
 local removed = remove(KEYS[1], ARGV[1], ARGV[2])
 if ARGV[3] == '1' and removed == 1 then
     redis.call('LPOP', KEYS[2])
@@ -68,14 +68,14 @@ return removed
 
 # Keys: stream, sorted set. Arguments: group, id, milliseconds, message. The message is stored even where its entry is
 # gone, because Redis may have lost it. The time is that of Redis, so that the clocks of servers do not matter.
-_RETRY = Script('retry work', _FUNCTIONS + """
+_RETRY = LuaScript('retry work', _FUNCTIONS + """
 remove(KEYS[1], ARGV[1], ARGV[2])
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[4])
 """)
 
 # Keys: stream, sorted set. Argument: the maximum number. Returns the milliseconds until the next message is due, or -1.
-_RELEASE = Script('release delayed work', """
+_RELEASE = LuaScript('release delayed work', """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for _, body in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[1])) do

@@ -34,7 +34,7 @@ def parse_page_request(request: Mapping[str, Any]) -> RequestedPage | None:
     return RequestedPage(size, number)
 
 
-def slice_page(items: Sequence[_T], page: RequestedPage) -> tuple[Sequence[_T], dict[str, Any]]:
+def items_of_page(items: Sequence[_T], page: RequestedPage) -> tuple[Sequence[_T], dict[str, Any]]:
     """Return the items of a page, and the position of the page. If the list has fewer pages, the last page is
     returned."""
     pages = max(1, -(-len(items) // page.size))
@@ -46,7 +46,7 @@ def slice_page(items: Sequence[_T], page: RequestedPage) -> tuple[Sequence[_T], 
     return items[(number - 1) * page.size : number * page.size], meta
 
 
-def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
+def filter_sort_and_page(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
     """Return the rows that match the field `query`, sorted by the column in the field `sort` (`-column` sorts in
     descending order). If the field `paginate` is set, return one page of the rows as `data`, and the position of the
     page as `_meta`. Raises BadInput."""
@@ -54,7 +54,7 @@ def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
     found = sort_rows(filter_rows(rows, str(request.get('query') or '')), str(request.get('sort') or ''))
     if page is None:
         return found
-    data, meta = slice_page(found, page)
+    data, meta = items_of_page(found, page)
     return {'data': data, '_meta': meta}
 
 

@@ -11,8 +11,8 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from zatotx.interfaces.config import PreparedConfig
-from zatotx.rules.scheduling.misfire import MisfirePolicy, misfire_policy
+from zatotx.interfaces.config import PreparedConfigChange
+from zatotx.rules.scheduling.missed_ticks import MisfirePolicy, misfire_policy
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, TickSchedule, make_schedule
 from zatotx.schema.scheduler_job import SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -48,11 +48,11 @@ class JobTable:
 
     _log = Logger()
 
-    async def prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def prepare(self, snapshot: Snapshot) -> PreparedConfigChange:
         """Build the table of a snapshot, beside the current one. Thousands of jobs are built in slices, so that the
         node does not stall."""
         if snapshot.has_same_objects(self._snapshot, SCHEDULER_JOB.key) and not self.unusable:
-            return PreparedConfig()
+            return PreparedConfigChange()
         current, loaded, changed = self.jobs, dict[int, LoadedJob](), list[int]()
         unusable: dict[int, str] = {}
         slices = TimeSlices(self.clock, SLICE)
@@ -71,7 +71,7 @@ class JobTable:
                 changed.append(stored.id)
             loaded[stored.id] = job
         gone = list(current.keys() - loaded.keys())
-        return PreparedConfig(partial(self._commit, snapshot, loaded, unusable, changed=changed, gone=gone))
+        return PreparedConfigChange(partial(self._commit, snapshot, loaded, unusable, changed=changed, gone=gone))
 
     def _load(self, stored: StoredObject) -> LoadedJob:
         changed_at = round(stored.changed_at * MICROSECONDS)

@@ -1,8 +1,8 @@
 """Takes part in the election of the scheduler's leader. It holds the lease, claims the epoch, and runs a term of
 leadership as long as both are valid.
 
-The decisions are in zatotx.rules.election. A node that follows asks for the lease when it is about to expire, or when
-the leader announces that it has released it.
+The decisions are in zatotx.rules.leader_election. A node that follows asks for the lease when it is about to expire, or
+when the leader announces that it has released it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.redis import ILease, ILeaseStore, IPubSub, LeaseHeld
 from zatotx.interfaces.scheduler import ILeaderStore, LeaderRecord
-from zatotx.rules.election import (
+from zatotx.rules.leader_election import (
     CLOCK_INTERVAL,
     CONFIRM_INTERVAL,
     LEASE,
     LEASE_TTL,
-    Election,
+    ElectionState,
     KnownLeader,
-    grant_lease,
-    may_claim,
-    may_fire,
+    may_claim_epoch,
     may_request_lease,
-    measure_clock,
-    resign,
+    may_write_ticks,
+    record_clock_offset,
+    record_known_leader,
+    record_lease_grant,
+    record_resignation,
+    record_won_epoch,
     resignation_reason,
-    see_record,
-    win,
 )
 
 TOPIC = 'scheduler'  # announcements that the lease is free
@@ -42,7 +42,7 @@ _EXPIRY_MARGIN = 0.02  # seconds after the end of a lease at which it is asked f
 _STEP_TIMEOUT = 1.0  # seconds that the steps of a resignation may take, each
 
 
-class ITerm(Protocol):
+class ILeadershipTerm(Protocol):
     """The interface of a term of leadership, during which ticks are written."""
 
     def start(self) -> None:
@@ -57,11 +57,11 @@ class ITerm(Protocol):
 
 # Called with the epoch and the record of the former leader, a function that tells whether this node may fire, and one
 # that ends the term with a reason; returns a term that is not started yet.
-MakeTerm = Callable[[int, LeaderRecord, Callable[[], bool], Callable[[str], None]], Awaitable[ITerm]]
+MakeTerm = Callable[[int, LeaderRecord, Callable[[], bool], Callable[[str], None]], Awaitable[ILeadershipTerm]]
 
 
 @define(eq=False, kw_only=True)
-class Leadership:
+class LeaderElectionParticipant:
     """Takes part in the leader election. `now` returns unix time; the Deferred of `read_server_clock` fires with the
     time of Redis."""
 
@@ -75,8 +75,8 @@ class Leadership:
     make_term: MakeTerm
     node: str
     node_id: int = 0
-    state: Election = field(factory=Election, init=False)
-    term: ITerm | None = field(default=None, init=False)
+    state: ElectionState = field(factory=ElectionState, init=False)
+    term: ILeadershipTerm | None = field(default=None, init=False)
     _running: Deferred[None] | None = field(default=None, init=False)
     _pausing: Deferred[None] | None = field(default=None, init=False)
     _is_stopping: bool = field(default=False, init=False)
@@ -136,17 +136,17 @@ class Leadership:
 
     async def _lead(self, lease: ILease) -> None:
         """Use a lease: claim the epoch, and run a term until it ends."""
-        self.state = grant_lease(self.state, lease.token)
+        self.state = record_lease_grant(self.state, lease.token)
         epoch, reason, record = 0, '', LeaderRecord()
         try:
             record = await self._read_record()
-            if not may_claim(self.state, self.monotonic()):
+            if not may_claim_epoch(self.state, self.monotonic()):
                 self._log_problem(f'the ODB says that {record.node} leads, with a newer lease: Redis may have been '
                                   'divided, or restored from a backup')  # fmt: skip
                 return
             epoch = await self.leaders.claim_leadership(record.epoch, lease.token, self.node, self.node_id)
             if epoch:
-                self.state, self._problem = win(self.state, epoch), ''
+                self.state, self._problem = record_won_epoch(self.state, epoch), ''
                 reason = await self._run_term(lease, record, epoch)
         finally:
             await self._resign(lease, epoch, record.written_until, reason)
@@ -155,7 +155,7 @@ class Leadership:
         ended = self._ended = Deferred()
         lease.when_lost().addCallback(self._end)
         self.term = await self.make_term(
-            epoch, record, lambda: may_fire(self.state, is_lease_held=lease.is_held), self._end
+            epoch, record, lambda: may_write_ticks(self.state, is_lease_held=lease.is_held), self._end
         )
         self._log.info('{node} leads the scheduler from now on, epoch {epoch}', node=self.node, epoch=epoch)
         loops = [self._repeat(self._compare_clocks, CLOCK_INTERVAL), self._repeat(self._confirm, CONFIRM_INTERVAL)]
@@ -170,7 +170,7 @@ class Leadership:
     async def _resign(self, lease: ILease, epoch: int, written_until: float, reason: str) -> None:
         """End the term if there is one, and release the lease. Each step is limited in time: what fails is healed by
         expiration."""
-        self.state = resign(self.state)
+        self.state = record_resignation(self.state)
         term, self.term, self._ended = self.term, None, None
         if term is not None:
             written_until = term.written_until()
@@ -187,14 +187,14 @@ class Leadership:
         record = await self.leaders.leader()
         known = KnownLeader(epoch=record.epoch, lease_token=record.lease_token, is_vacant=not record.node,
                             confirmed_at=record.confirmed_at)  # fmt: skip
-        self.state = see_record(self.state, known, self.monotonic())
+        self.state = record_known_leader(self.state, known, self.monotonic())
         return record
 
     async def _compare_clocks(self) -> None:
         before = self.now()
         server = await self.read_server_clock()
         after = self.now()
-        self.state = measure_clock(self.state, (before + after) / 2 - server)
+        self.state = record_clock_offset(self.state, (before + after) / 2 - server)
         if self.state.is_clock_right:
             self._compared = after, self.monotonic()
         self._end_if_needed()
@@ -260,4 +260,6 @@ async def _quietly(step: Callable[[], Awaitable[None]]) -> None:
     except CancelledError:
         raise
     except Exception as error:
-        Leadership._log.debug('The leader of the scheduler cannot be confirmed now: {why}', why=str(error))
+        LeaderElectionParticipant._log.debug(
+            'The leader of the scheduler cannot be confirmed now: {why}', why=str(error)
+        )

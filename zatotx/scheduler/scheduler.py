@@ -10,16 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from zatotx.interfaces.config import PreparedConfig
+from zatotx.interfaces.config import PreparedConfigChange
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.redis import ILeaseStore, IPubSub
-from zatotx.interfaces.scheduler import ILeaderStore, IRunHistory, IScheduler, ITickStore, LeaderRecord
+from zatotx.interfaces.scheduler import ILeaderStore, IRunHistory, IScheduler, ITickWriter, LeaderRecord
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.job_table import JobTable
-from zatotx.scheduler.leadership import Leadership
+from zatotx.scheduler.leader_tick_loop import LeaderTickLoop
+from zatotx.scheduler.leadership import LeaderElectionParticipant
 from zatotx.scheduler.metrics import SchedulerCounters
 from zatotx.scheduler.run_recorder import RunRecorder
-from zatotx.scheduler.tick_loop import TickLoop
 from zatotx.schema.snapshot import Snapshot
 
 MAX_LATENESS = 10.0  # seconds by which ticks may be late before that is reported
@@ -39,7 +39,7 @@ class Scheduler:
     node: str
     leases: ILeaseStore
     leaders: ILeaderStore
-    ticks: ITickStore
+    ticks: ITickWriter
     history: IRunHistory
     read_server_clock: Callable[[], Deferred[float]]
     bus: IPubSub
@@ -48,19 +48,19 @@ class Scheduler:
     counters: SchedulerCounters = field(factory=SchedulerCounters)
     table: JobTable = field(init=False)
     recorder: RunRecorder = field(init=False)
-    _leadership: Leadership = field(init=False)
+    _leadership: LeaderElectionParticipant = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.table = JobTable(self.clock, self.now)
         self.recorder = RunRecorder(clock=self.clock, now=self.now, history=self.history, counters=self.counters)
-        self._leadership = Leadership(
+        self._leadership = LeaderElectionParticipant(
             clock=self.clock, now=self.now, monotonic=self.monotonic, leases=self.leases, leaders=self.leaders,
             read_server_clock=self.read_server_clock, bus=self.bus, make_term=self._make_term, node=self.node,
         )  # fmt: skip
 
-    async def prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def prepare(self, snapshot: Snapshot) -> PreparedConfigChange:
         """Build the table of jobs of a configuration."""
-        return await self.table.prepare(snapshot) if self.can_lead else PreparedConfig()
+        return await self.table.prepare(snapshot) if self.can_lead else PreparedConfigChange()
 
     def start(self, node_id: int) -> None:
         if self.can_lead:
@@ -111,13 +111,13 @@ class Scheduler:
     @property
     def _lateness(self) -> float:
         term = self._leadership.term
-        return term.lateness if isinstance(term, TickLoop) else 0.0
+        return term.lateness if isinstance(term, LeaderTickLoop) else 0.0
 
     async def _make_term(
         self, epoch: int, record: LeaderRecord, may_fire: Callable[[], bool], on_outdated: Callable[[str], None]
-    ) -> TickLoop:
+    ) -> LeaderTickLoop:
         recovery_point = await self.ticks.begin(epoch, round(record.written_until * MICROSECONDS))
-        return TickLoop(
+        return LeaderTickLoop(
             clock=self.clock, now=self._leadership.checked_now, table=self.table, ticks=self.ticks,
             recorder=self.recorder, counters=self.counters,
             cluster=self.cluster, node=self.node, may_fire=may_fire, on_outdated=on_outdated,

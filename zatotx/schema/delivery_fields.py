@@ -15,7 +15,7 @@ _KEY = r'^(message|body|header:.*\S.*|json:/.*)$'
 
 
 class DeliveryRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings for retrying messages whose service failed (see rules.resilience.inbound_retry.DeliveryPolicy)."""
+    """Settings for retrying messages whose service failed (see rules.resilience.inbound_retry.InboundRetryPolicy)."""
 
     attempts: Annotated[int, field('Attempts in all', ge=1, le=1000)] = 3
     backoff: Annotated[float, field('Seconds of the longest first delay; it doubles', gt=0, le=3600)] = 1.0
@@ -23,7 +23,7 @@ class DeliveryRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings for recognizing duplicate messages (see rules.resilience.idempotency)."""
+    """Settings for recognizing duplicate messages (see rules.resilience.idempotency_key)."""
 
     key: Annotated[
         str, field("Where the key is: 'message' (its id at the peer), 'body', 'header:NAME' or 'json:/pointer'",
@@ -45,9 +45,9 @@ class OutgoingDelivery(ConfigObject, frozen=True, kw_only=True):
     ] = DIRECT  # fmt: skip
 
 
-class DeliveryKeys(ConfigObject, frozen=True, kw_only=True):
-    """Base class of the object types of channels that receive messages. It has the fields for failed messages and
-    duplicates. A kind whose peers wait for a reply may change the default of `dead_letter`."""
+class MessageChannelBase(ConfigObject, frozen=True, kw_only=True):
+    """Base class of the object types of channels that receive messages. It defines the fields for failed messages and
+    for duplicates. A kind whose clients wait for replies may override the default of `dead_letter`."""
 
     retry: Annotated[DeliveryRetry | None, field('Retries of failed messages; none = one attempt')] = None
     dead_letter: Annotated[bool, field('Whether messages that failed for the last time become dead letters')] = True

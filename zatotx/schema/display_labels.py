@@ -29,7 +29,7 @@ def field_label(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def heading_of(object_type: ObjectType) -> str:
+def list_heading_of(object_type: ObjectType) -> str:
     """Return the heading of a list of objects, such as 'REST channels', 'Outgoing REST' or 'JWT definitions'."""
     if object_type.heading:
         return object_type.heading
@@ -39,7 +39,7 @@ def heading_of(object_type: ObjectType) -> str:
     return title if title.endswith('s') else f'{title}s'
 
 
-def area_of(object_type: ObjectType) -> str:
+def menu_area_of(object_type: ObjectType) -> str:
     """Return the menu area of an object type, derived from its section and its Zato prefix."""
     section, prefix = object_type.section, '' if object_type.zato is None else object_type.zato.prefix
     if section == 'security' or section == 'groups':

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
-from msgspec import Meta, inspect
+from msgspec import Meta
+
+from zatotx.schema.annotations import BOUNDS, inspect_annotation, struct_annotations, struct_defaults
 
 
 class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,21 +81,7 @@ def field(
 
 
 NO_DEFAULT = msgspec.NODEFAULT
-
-_KINDS: Mapping[type, str] = {
-    inspect.StrType: 'text',
-    inspect.BoolType: 'bool',
-    inspect.IntType: 'int',
-    inspect.FloatType: 'float',
-    inspect.DateTimeType: 'datetime',
-    inspect.ListType: 'list',
-    inspect.VarTupleType: 'list',
-    inspect.DictType: 'mapping',
-    inspect.StructType: 'mapping',
-}
 _cache: dict[type[Any], tuple[FieldInfo, ...]] = {}  # Structs do not change after their definition
-_hints: dict[type[Any], Mapping[str, Any]] = {}
-_BOUNDS = ('gt', 'ge', 'lt', 'le', 'min_length', 'max_length', 'pattern')
 
 
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,10 +106,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def hint(self) -> Any:
         """Its annotation, including the bounds."""
-        hints = _hints.get(self.declared_in)
-        if hints is None:  # evaluated on demand: a start would take 30 ms longer
-            hints = _hints[self.declared_in] = get_type_hints(self.declared_in, include_extras=True)
-        return hints[self.name]
+        return struct_annotations(self.declared_in)[self.name]
 
 
 def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
@@ -173,22 +158,22 @@ def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
 
 
 def _read_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
-    described = inspect.type_info(struct)
-    if not isinstance(described, inspect.StructType):
+    if not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
         raise TypeError(f'{struct!r} is not a msgspec.Struct')
-    return tuple(_field(f, struct) for f in described.fields)
+    annotations = struct_annotations(struct)
+    return tuple(_field(struct, name, annotations[name], default) for name, default in struct_defaults(struct).items())
 
 
-def _field(declared: inspect.Field, struct: type[Any]) -> FieldInfo:
-    meta: dict[str, Any] = {}
-    kind, optional = _inspect_type(declared.type, meta)
+def _field(struct: type[Any], name: str, annotation: Any, default: Any) -> FieldInfo:
+    found = inspect_annotation(annotation)
+    meta = found.meta
     return FieldInfo(
-        name=declared.name,
-        kind=kind,
+        name=name,
+        kind=found.kind,
         declared_in=struct,
-        optional=optional,
-        required=declared.required,
-        default=_default(declared),
+        optional=found.is_optional,
+        required=default is NO_DEFAULT,
+        default=default,
         description=meta.get('description', ''),
         secret=meta.get('secret', ''),
         ref=meta.get('ref', ''),
@@ -196,36 +181,6 @@ def _field(declared: inspect.Field, struct: type[Any]) -> FieldInfo:
         choices=tuple(meta.get('choices', ())),
         aliases=meta.get('aliases', {}),
         check=meta.get('check'),
-        struct=meta.get('struct'),
-        bounds={name: meta[name] for name in _BOUNDS if meta.get(name) is not None},
+        struct=found.struct,
+        bounds={bound: meta[bound] for bound in BOUNDS if meta.get(bound) is not None},
     )
-
-
-def _default(declared: inspect.Field) -> Any:
-    if declared.default_factory is not NO_DEFAULT:
-        return declared.default_factory()
-    return declared.default
-
-
-def _inspect_type(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
-    """Return the kind of a type and whether it allows None; collect metadata from any depth of the annotation in
-    `meta`."""
-    if isinstance(type_, inspect.Metadata):
-        meta.update(type_.extra_json_schema or {})
-        meta.update(type_.extra or {})
-        return _inspect_type(type_.type, meta)
-    if isinstance(type_, inspect.UnionType):
-        return _inspect_union(type_, meta)
-    if isinstance(type_, inspect.StructType):
-        meta['struct'] = type_.cls
-    for name in _BOUNDS:
-        if getattr(type_, name, None) is not None:
-            meta[name] = getattr(type_, name)
-    return _KINDS.get(type(type_), 'any'), False
-
-
-def _inspect_union(type_: inspect.UnionType, meta: dict[str, Any]) -> tuple[str, bool]:
-    members = [m for m in type_.types if not isinstance(m, inspect.NoneType)]
-    optional = len(members) < len(type_.types)
-    kinds = {_inspect_type(member, meta)[0] for member in members}
-    return (kinds.pop() if len(kinds) == 1 else 'any'), optional

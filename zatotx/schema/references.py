@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from zatotx.schema.meta import FieldInfo, ObjectType, iter_references
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.suggestion import did_you_mean
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
@@ -97,7 +97,7 @@ def reference_error(
     the referenced object, or None if it does not exist; `usable_types` are the keys of the types that the field may
     refer to; `known_names` are the existing names, used only to suggest a similar name."""
     if target_type is None:
-        return f'{missing_object_error(info.ref, name)}{did_you_mean(name, known_names)}'
+        return f'{missing_object_error(info.ref, name)}{suggest_similar_name(name, known_names)}'
     if target_type.key not in usable_types:
         return f'{name!r} is of type {target_type.key}, and only {", ".join(usable_types)} will do here'
     return ''

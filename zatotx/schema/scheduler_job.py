@@ -11,9 +11,9 @@ import msgspec
 
 from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.suggestion import did_you_mean
 from zatotx.wire.cron import CronError, expand_nickname, parse_cron
 
 ONE_TIME, INTERVAL_BASED, CRON_STYLE = 'one_time', 'interval_based', 'cron_style'
@@ -46,9 +46,9 @@ def timezone_error(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # did_you_mean compares a limited number of names, and the zones are in random order.
+        # suggest_similar_name compares a limited number of names, and the zones are in random order.
         zones = sorted(available_timezones(), key=lambda zone: (abs(len(zone) - len(name)), zone))
-        return f'{name!r} is no known time zone{did_you_mean(name, zones)}'
+        return f'{name!r} is no known time zone{suggest_similar_name(name, zones)}'
     return ''
 
 

@@ -55,17 +55,17 @@ ENCRYPTED = 'enc:'
 _BETWEEN = f' {ENCRYPTED}'
 
 
-def combine(hashed: str, sealed: str) -> str:
+def combine_dual_secret(hashed: str, sealed: str) -> str:
     """Combine a hash and an encrypted secret into the form in which a dual secret is stored."""
     return f'{hashed} {sealed}'
 
 
-def get_hash(stored: str) -> str:
+def hash_of_dual_secret(stored: str) -> str:
     """Return the hash with which a password is verified, or '' if no password is set."""
     return stored.partition(_BETWEEN)[0]
 
 
-def get_encrypted(stored: str) -> str:
+def encrypted_part_of_dual_secret(stored: str) -> str:
     """Return the encrypted secret, which OutgoingContext.unseal decrypts. Returns '' if no password is set, or if only
     a hash is stored. In the latter case, the password must be set again before an outgoing connection can use it."""
     return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual_secret(stored) else ''

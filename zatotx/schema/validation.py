@@ -144,12 +144,14 @@ _YES = frozenset({'true', 'yes', 't', 'y', '1', 'on'})
 _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
 
-def parse_request(object_type: ObjectType, request: Mapping[str, Any], references: ReferenceTargets) -> dict[str, Any]:
+def parse_request_fields(
+    object_type: ObjectType, request: Mapping[str, Any], references: ReferenceTargets
+) -> dict[str, Any]:
     """Return the fields of the object type that a request contains. Unknown fields are ignored. Empty text counts as a
     missing field if it is not a valid value."""
     document: dict[str, Any] = {}
     for info in fields_of(object_type):
-        name = zato_name(object_type, info.name)
+        name = zato_field_name(object_type, info.name)
         request_name = name if name in request else info.name
         if request_name not in request:
             continue
@@ -165,7 +167,7 @@ def parse_request(object_type: ObjectType, request: Mapping[str, Any], reference
     return document
 
 
-def zato_name(object_type: ObjectType, field: str) -> str:
+def zato_field_name(object_type: ObjectType, field: str) -> str:
     """Return Zato's name of a field in the API of an object type."""
     return field if object_type.zato is None else object_type.zato.zato_names.get(field, field)
 
@@ -178,7 +180,7 @@ def _set_value(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
             value = None
         elif value == '' and info.optional:
             value = None
-    document[info.name] = convert_text(info, value)
+    document[info.name] = convert_field_text(info, value)
 
 
 def _to_items(value: Any) -> list[Any]:
@@ -203,7 +205,7 @@ def _resolve_reference(info: FieldInfo, request_name: str, value: Any, reference
     return str(value) if name is None else name
 
 
-def convert_text(info: FieldInfo, value: Any) -> Any:
+def convert_field_text(info: FieldInfo, value: Any) -> Any:
     """Convert text to the number, boolean, date, list or mapping that a field requires. Text in nested mappings is also
     converted, and other values are returned unchanged."""
     if isinstance(value, str) and info.kind in _CONVERTERS:
@@ -211,7 +213,7 @@ def convert_text(info: FieldInfo, value: Any) -> Any:
     if info.struct is None or not isinstance(value, Mapping):
         return value
     fields = {f.name: f for f in fields_of_struct(info.struct)}
-    return {key: convert_text(fields[key], item) if key in fields else item for key, item in value.items()}
+    return {key: convert_field_text(fields[key], item) if key in fields else item for key, item in value.items()}
 
 
 def parse_bool(text: str) -> Any:

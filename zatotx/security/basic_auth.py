@@ -20,7 +20,7 @@ from zatotx.pipeline.security.authenticator import NO_DEFINITION, Authentication
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.secret_comparison import caller_network
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.secrets import get_encrypted, get_hash
+from zatotx.schema.secrets import encrypted_part_of_dual_secret, hash_of_dual_secret
 from zatotx.schema.security.definition import SecurityDefinition, control_character_error
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.authentication import Malformed, parse_basic
@@ -106,7 +106,7 @@ class BasicAuthAuthenticator:
         self._verifier = verifier
         self._digest = verifier.comparison.digest
         self._username = definition.username.encode('utf-8')
-        self._hashed = get_hash(definition.password)
+        self._hashed = hash_of_dual_secret(definition.password)
         self.challenge = _challenge(definition)
         self.lookup_key = definition.username
         self._principal = make_principal(stored)
@@ -217,7 +217,7 @@ def make_credentials(stored: StoredObject, context: CredentialsContext) -> Outgo
     """Return the credentials that outgoing connections send for a Basic authentication definition (RFC 7617). Channels
     can use the same definition, so its password is stored both as a hash and, for outgoing calls, encrypted. Raises
     UnusableCredentials if only the hash is stored."""
-    encrypted = get_encrypted(stored.value.password)
+    encrypted = encrypted_part_of_dual_secret(stored.value.password)
     if not encrypted and stored.value.password:
         raise UnusableCredentials(
             f'the password of its security definition {stored.name} is known as a hash only: change it, '

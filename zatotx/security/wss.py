@@ -34,7 +34,7 @@ from zatotx.pipeline.security.authenticator import (
     make_principal,
 )
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.rules.security.wss import NonceCheck, UnacceptableWssToken, WssRequirements, check_token
+from zatotx.rules.security.wss_validation import NonceCheck, WssRequirements, WssTokenRejected, validate_security_header
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import FOR_OUTGOING_SOAP, SecurityDefinition
 from zatotx.schema.snapshot import StoredObject
@@ -93,7 +93,7 @@ CHALLENGE = 'zato-wss'  # Zato's name: HTTP defines no scheme
 _UNAVAILABLE = 'Nonces cannot be checked for reuse now'
 
 
-class FailedAuthentication(Unauthorized):
+class WssAuthenticationFailed(Unauthorized):
     """The error for failed WS-Security authentication. SOAP channels report it with the fault code of SOAP Message
     Security §12."""
 
@@ -152,8 +152,8 @@ class WssAuthenticator:
 
     def _check_token(self, message: Message, security: SecurityHeader) -> Principal | Awaitable[Principal]:
         try:
-            one_time_use = check_token(security, self._terms, self._dependencies.now())
-        except UnacceptableWssToken as error:
+            one_time_use = validate_security_header(security, self._terms, self._dependencies.now())
+        except WssTokenRejected as error:
             rejection = self._reject(message, str(error))
             raise (
                 self._attempts.record_failure(message, rejection) if error.has_wrong_credentials else rejection
@@ -175,10 +175,10 @@ class WssAuthenticator:
         self._attempts.record_success(message)
         return self._principal
 
-    def _reject(self, message: Message, reason: str) -> FailedAuthentication:
+    def _reject(self, message: Message, reason: str) -> WssAuthenticationFailed:
         self._log.debug('{cid}: WS-Security definition {name!r} refuses: {why}', cid=message.cid,
                         name=self._principal.name, why=reason)
-        return FailedAuthentication(message.cid, None, self.challenge)
+        return WssAuthenticationFailed(message.cid, None, self.challenge)
 
 
 def security_header_of(message: Message) -> SecurityHeader | None:

@@ -49,11 +49,11 @@ def _validate(value: XPath) -> list[tuple[str, str]]:
 
 def _expression_errors(value: XPath) -> Iterator[tuple[str, str]]:
     # imported on demand: lxml is slow, and few definitions need it
-    from zatotx.wire.xml.xpath import Malformed, TextPath
+    from zatotx.wire.xml.xpath import Malformed, XPathTextExpression
 
     for name in ('username_expr', 'password_expr'):
         try:
-            TextPath(getattr(value, name), value.namespaces)
+            XPathTextExpression(getattr(value, name), value.namespaces)
         except Malformed as error:
             yield name, str(error)
 
@@ -87,15 +87,17 @@ class XPathAuthenticator:
     __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
     def __init__(self, comparison: SecretComparison, offload: Offload, stored: StoredObject) -> None:
-        from zatotx.wire.xml.xpath import TextPath  # imported on demand: lxml is slow, and few definitions need it
+        from zatotx.wire.xml.xpath import (
+            XPathTextExpression,  # imported on demand: lxml is slow, and few definitions need it
+        )
 
         definition = stored.value
         self._digest = comparison.digest
         self._attempts = comparison.attempts_for(self.scheme)
         self._offload = offload
         self._principal = make_principal(stored)
-        self._username = TextPath(definition.username_expr, definition.namespaces)
-        self._password = TextPath(definition.password_expr, definition.namespaces)
+        self._username = XPathTextExpression(definition.username_expr, definition.namespaces)
+        self._password = XPathTextExpression(definition.password_expr, definition.namespaces)
         password = definition.password.encode('utf-8')
         self._expected = self._digest(definition.username.encode('utf-8'), password) if password else b''
 

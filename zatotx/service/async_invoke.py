@@ -17,9 +17,9 @@ from twisted.internet.defer import Deferred
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import BadRequest, NotFound, ServiceUnavailable
 from zatotx.model.work_message import INVOKE_ASYNC, WorkMessage
-from zatotx.schema.suggestion import did_you_mean
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.invocation import Invocation
-from zatotx.wire.xml.parser import is_element, to_bytes
+from zatotx.wire.xml.parser import is_element, serialize_document
 
 _random = SystemRandom()
 IMPLICIT_CALLBACK = '{}-async-callback'  # a service of this name is the callback where the caller names none
@@ -120,7 +120,7 @@ def target_name(target: Any) -> str:
 def require_service(invocation: Invocation, name: str) -> None:
     """Raise NotFound unless a service with the given name exists."""
     if invocation.services.get(name) is None:
-        suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
+        suggestion = suggest_similar_name(name, (candidate.name for candidate in invocation.services))
         raise NotFound(invocation.message.cid, f'Service {name} does not exist{suggestion}')
 
 
@@ -141,7 +141,7 @@ def to_payload(payload: Any, data_format: str | None = None, *, as_json: bool = 
     """Convert a payload to the form in which it is stored: models are converted to dicts, and XML elements to bytes.
     Raises BadRequest for text that is not JSON if the data format is JSON."""
     if is_element(payload):
-        return to_bytes(payload)
+        return serialize_document(payload)
     if not isinstance(payload, (str, bytes)):
         try:
             payload = msgspec.to_builtins(payload, builtin_types=(bytes,))

@@ -12,10 +12,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from zatotx.interfaces.cache import ICacheStore, StoredEntry
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.rules.redis.cache_key_matching import SELECTIONS, select_matching_keys
 from zatotx.rules.redis.cache_size_limits import DEFAULT_CACHE
-from zatotx.rules.redis.key_selection import SELECTIONS, select_keys
 from zatotx.service.cache_values import decode_value, encode_value
-from zatotx.service.redis_access import RedisAccess
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
 
 BUILTIN = 'builtin'
 _LOAD_TTL, _LOAD_WAIT = 10.0, 30.0  # seconds: of the lease while a loader runs, and to wait for another server's
@@ -46,7 +46,7 @@ class SharedCache:
     naming Redis.
     """
 
-    def __init__(self, access: RedisAccess, name: str) -> None:
+    def __init__(self, access: RedisCoroutineRunner, name: str) -> None:
         self.name = name
         self._access = access
 
@@ -138,7 +138,7 @@ class SharedCache:
         """Execute an operation (get, set, delete, expire) on the entries whose keys match. See `get_by_prefix` …"""
 
         async def run() -> Any:
-            keys = select_keys(await self._store.keys(self.name), selection, argument)
+            keys = select_matching_keys(await self._store.keys(self.name), selection, argument)
             if operation == 'get':
                 entries = await self._store.get(self.name, keys)
                 return {entry.key: _shown(entry, options.get('details', False)) for entry in entries}
@@ -259,7 +259,7 @@ class Caches(SharedCache):
     """The object `self.cache`. It has the methods of the default cache, and gives access to other caches by name."""
 
     def __init__(self, service: Any) -> None:
-        super().__init__(RedisAccess(service._zatotx), DEFAULT_CACHE)
+        super().__init__(RedisCoroutineRunner(service._zatotx), DEFAULT_CACHE)
 
     @property
     def default(self) -> SharedCache:

@@ -11,7 +11,7 @@ from zatotx.service.service import Service
 _MAX_FRAMES = 200  # frames
 
 
-def find_current_call() -> tuple[str, str]:
+def current_service_and_cid() -> tuple[str, str]:
     """Return the service name and correlation ID of the innermost service call on the stack, or two empty strings.
 
     It takes microseconds and serves log records that do not carry these fields themselves.

@@ -108,7 +108,7 @@ def hooks_after_handle(hooks: frozenset[str], job_type: str | None) -> list[str]
 Steps = Generator[Any, Any, Any]
 
 
-def hook_steps(service: Any, handler: Any, hooks: frozenset[str], job_type: str | None) -> Steps:
+def iterate_hooks_and_handler(service: Any, handler: Any, hooks: frozenset[str], job_type: str | None) -> Steps:
     """Yield the results of the hooks and the handler one after another. If a result is awaitable, the caller must await
     it and send the value back to the generator.
 
@@ -140,7 +140,7 @@ def _log_errors(service: Any, name: str) -> Steps:
         service.logger.exception('%s of %s failed; the call goes on', name, service.name)
 
 
-async def run_steps(steps: Steps) -> Any:
+async def run_steps_on_reactor(steps: Steps) -> Any:
     """Run the hooks and the handler of a service in the reactor's thread."""
     try:
         value = next(steps)

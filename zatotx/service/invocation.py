@@ -19,7 +19,7 @@ from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import XML, collect_input_sources
 from zatotx.service.io.io_declaration import BadOutput
 from zatotx.service.io.validation_error import ValidationError
-from zatotx.service.metadata import Handler
+from zatotx.service.metadata import HandlerMethod
 from zatotx.service.missing_await import find_missing_await
 from zatotx.service.request import Request
 from zatotx.service.response import Payload, Response, make_response, payload_content
@@ -31,8 +31,8 @@ from zatotx.system.thread_pool import IThreadReactor
 from zatotx.wire.xml.parser import is_element
 
 
-class ServiceRunner(Protocol):
-    """The attributes and methods of the Invoker that an invocation needs."""
+class InvocationHost(Protocol):
+    """The interface of the Invoker that a single invocation uses."""
 
     reactor: IThreadReactor
     threads: ServiceThreadCalls
@@ -53,7 +53,7 @@ class ServiceRunner(Protocol):
 class Invocation(msgspec.Struct, eq=False):
     """One invocation of one service, and its position in a chain of invocations."""
 
-    invoker: ServiceRunner
+    invoker: InvocationHost
     entry: ServiceEntry
     services: IServiceMap  # the same immutable table for the whole chain
     message: Message
@@ -64,7 +64,7 @@ class Invocation(msgspec.Struct, eq=False):
     depth: int = 0
     thread_call: ThreadCall | None = None  # the call in the service thread that runs it
     waiting_thread: ThreadLender | None = None  # a waiting thread of a caller in the chain
-    handler: Handler = None  # type: ignore[assignment]  # set by prepare_instance
+    handler: HandlerMethod = None  # type: ignore[assignment]  # set by prepare_instance
     environ: dict[str, Any] | None = None
     returned_at: float = 0.0
 
@@ -112,7 +112,7 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
     return service
 
 
-def select_handler(invocation: Invocation) -> Handler:
+def select_handler(invocation: Invocation) -> HandlerMethod:
     """Select the method that handles a request: `handle_VERB`, or otherwise `handle`. Raises MethodNotAllowed, which
     lists the allowed methods."""
     metadata, http = invocation.entry.metadata, invocation.message.http

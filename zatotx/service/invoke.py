@@ -14,18 +14,18 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.errors import InternalServerError, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import ChannelSpec, Message, ServiceResult
-from zatotx.schema.suggestion import did_you_mean
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.compat.bunch import bunchify
-from zatotx.service.invocation import Invocation, ServiceRunner, prepare_instance, select_handler
-from zatotx.service.io.elements import as_mapping
+from zatotx.service.invocation import Invocation, InvocationHost, prepare_instance, select_handler
+from zatotx.service.io.elements import to_mapping
 from zatotx.service.thread_calls import ThreadCall, ThreadLender
-from zatotx.wire.xml.parser import parse
+from zatotx.wire.xml.parser import parse_document
 
 MAX_DEPTH = 32  # maximum depth of nested calls
 INVOKE = ChannelSpec(name='invoke', kind='invoke', service='')
 _DECODERS: dict[Any, Callable[[Any], Any]] = {  # decoders of a payload given as text, by the data format of the call
     'json': msgspec.json.decode,
-    'xml': lambda text: parse(text.encode('utf-8') if isinstance(text, str) else text),
+    'xml': lambda text: parse_document(text.encode('utf-8') if isinstance(text, str) else text),
 }
 # Further arguments of Zato's invoke. Those without effect here are accepted, so that calls written for it work.
 ZATO_OPTIONS = frozenset(
@@ -69,7 +69,7 @@ def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocat
     cid = invocation.message.cid
     entry = invocation.services.get(name)
     if entry is None:
-        suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
+        suggestion = suggest_similar_name(name, (candidate.name for candidate in invocation.services))
         raise NotFound(cid, f'Service {name} does not exist{suggestion}')
     if invocation.depth >= MAX_DEPTH:
         chain = _chain(invocation, name)
@@ -188,7 +188,7 @@ def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
     )
 
 
-def _run_in_this_thread(invoker: ServiceRunner, child: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
+def _run_in_this_thread(invoker: InvocationHost, child: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
     """Run a `def` service in the calling service thread."""
     if thread_call is not None and thread_call.cancelled:
         raise CancelledError('The request is over')
@@ -217,6 +217,6 @@ def unwrap_response(outcome: ServiceResult | None, call: ServiceInvocation) -> A
     if call.options.get('serialize'):
         return value if isinstance(value, (str, bytes)) else msgspec.json.encode(value).decode('utf-8')
     if call.as_bunch:
-        mapping = as_mapping(value)
+        mapping = to_mapping(value)
         return bunchify(msgspec.to_builtins(value) if mapping is not None and mapping is not value else value)
     return value

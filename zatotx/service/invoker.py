@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from threading import get_ident
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -15,17 +15,19 @@ from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceM
 from zatotx.model.message import Message, ServiceResult
 from zatotx.service.async_invoke import AsyncInvocation, invoke_async
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.hooks import hook_steps, run_steps, run_steps_blocking
+from zatotx.service.hooks import iterate_hooks_and_handler, run_steps_blocking, run_steps_on_reactor
 from zatotx.service.invocation import Invocation, build_outcome, describe_invocation, prepare_instance, read_input
 from zatotx.service.invoke import ServiceInvocation, invoke_service
 from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import XML
 from zatotx.service.missing_await import explain_error
-from zatotx.service.patterns import Patterns
 from zatotx.service.schedule import Schedule
 from zatotx.service.stuck_threads import StuckThreads
-from zatotx.service.thread_calls import JobRunner, ServiceThreadCalls, ThreadCall, ThreadLender
+from zatotx.service.thread_calls import JobThreadPool, ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.system.thread_pool import IThreadReactor
+
+if TYPE_CHECKING:
+    from zatotx.service.patterns import Patterns
 
 
 @implementer(IServiceInvoker)
@@ -37,8 +39,15 @@ class Invoker:
 
     _log = Logger()
 
-    def __init__(self, reactor: IThreadReactor, pool: JobRunner, *, node: Any = None, user_config: Bunch | None = None,
-                 stuck_threads: StuckThreads | None = None) -> None:
+    def __init__(
+        self,
+        reactor: IThreadReactor,
+        pool: JobThreadPool,
+        *,
+        node: Any = None,
+        user_config: Bunch | None = None,
+        stuck_threads: StuckThreads | None = None,
+    ) -> None:
         self.reactor = reactor
         self.threads = ServiceThreadCalls(reactor, pool, stuck_threads)
         self.node = node
@@ -74,6 +83,8 @@ class Invoker:
 
     def create_patterns(self, invocation: Invocation) -> Patterns:
         """Return `self.patterns` of a running service."""
+        from zatotx.service.patterns import Patterns
+
         return Patterns(invocation)
 
     def create_schedule(self, invocation: Invocation) -> Schedule:
@@ -92,7 +103,9 @@ class Invoker:
             if not handler.on_reactor:
                 return await self._run_in_thread(service, invocation)
             if hooks:
-                returned = await run_steps(hook_steps(service, handler, hooks, invocation.job_type))
+                returned = await run_steps_on_reactor(
+                    iterate_hooks_and_handler(service, handler, hooks, invocation.job_type)
+                )
             else:
                 returned = await handler.function(service)
         except SystemExit as error:
@@ -139,7 +152,7 @@ class Invoker:
         """Run the hooks and the handler, and return what the handler returned. Called in a service thread."""
         handler, hooks = invocation.handler, invocation.entry.metadata.hooks
         if hooks:
-            steps = hook_steps(service, handler, hooks, invocation.job_type)
+            steps = iterate_hooks_and_handler(service, handler, hooks, invocation.job_type)
             return run_steps_blocking(steps, lambda awaitable: self._wait_for(invocation, awaitable))
         returned = handler.function(service)
         return self._wait_for(invocation, returned) if isinstance(returned, Awaitable) else returned

@@ -16,7 +16,7 @@ from zatotx.service.io.io_declaration import ServiceIO
 from zatotx.service.service import Service
 
 
-def mentions_name(cls: type, base: type, name: str) -> bool:
+def uses_name_in_methods(cls: type, base: type, name: str) -> bool:
     """Return whether a method that `cls` adds to `base` contains `name`, as an attribute or as a string constant.
 
     Nested functions and classes are searched too. Functions defined elsewhere that receive `self` are not.
@@ -51,7 +51,7 @@ def _names_and_constants(code: CodeType | None) -> Iterator[tuple[Any, ...]]:
 VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 
 
-class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrote
+class InvalidServiceClass(ValueError):  # noqa: N818 - describes what the author wrote
     """Raised for a class that cannot be used as a service. `errors` contains one sentence for each reason."""
 
     def __init__(self, errors: list[str]) -> None:
@@ -60,7 +60,7 @@ class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrot
 
 
 @frozen
-class Handler:
+class HandlerMethod:
     """A method that handles requests, which is `handle` or `handle_VERB`."""
 
     name: str
@@ -73,10 +73,10 @@ class ServiceMetadata:
     """The metadata of a service class that the invoker needs."""
 
     io: ServiceIO
-    handle: Handler | None
-    verbs: Mapping[str, Handler]  # HTTP verb -> its handler
+    handle: HandlerMethod | None
+    verbs: Mapping[str, HandlerMethod]  # HTTP verb -> its handler
     hooks: frozenset[str]  # names of the hooks that the class overrides
-    only_handler: Handler | None  # `handle`, if it is the only handler
+    only_handler: HandlerMethod | None  # `handle`, if it is the only handler
     understood_headers: tuple[str, ...] = ()  # SOAP headers that the service processes
     reads_input: bool = True  # whether its code mentions `.input`
 
@@ -87,10 +87,10 @@ class ServiceMetadata:
 
 
 def describe_service(cls: type) -> ServiceMetadata:
-    """Return the metadata of a Service subclass. Raises BadDeclaration, which lists all errors."""
+    """Return the metadata of a Service subclass. Raises InvalidServiceClass, which lists all errors."""
     errors: list[str] = []
     handle = _handler(cls, 'handle', errors) if getattr(cls, 'handle', None) is not Service.handle else None
-    verbs: dict[str, Handler] = {}
+    verbs: dict[str, HandlerMethod] = {}
     for name in dir(cls):
         if name.startswith('handle_') and name[7:].isupper():
             handler = _handler(cls, name, errors)
@@ -111,13 +111,13 @@ def describe_service(cls: type) -> ServiceMetadata:
     except TypeError as error:
         errors.append(f'{cls.__name__}.{error}')
     if errors:
-        raise BadDeclaration(errors)
+        raise InvalidServiceClass(errors)
     return ServiceMetadata(io=io, handle=handle, verbs=verbs, hooks=overridden_hooks(cls),
                            only_handler=None if verbs else handle, understood_headers=understands,
-                           reads_input=mentions_name(cls, Service, 'input'))  # fmt: skip
+                           reads_input=uses_name_in_methods(cls, Service, 'input'))  # fmt: skip
 
 
-def _handler(cls: type, name: str, errors: list[str]) -> Handler | None:
+def _handler(cls: type, name: str, errors: list[str]) -> HandlerMethod | None:
     """Return the handler of that name, or None after adding the reason to `errors`."""
     function = getattr(cls, name)
     if not callable(function) or isinstance(cls.__dict__.get(name), (staticmethod, classmethod)):
@@ -132,11 +132,13 @@ def _handler(cls: type, name: str, errors: list[str]) -> Handler | None:
     if not _accepts_only_self(function):
         errors.append(f'{cls.__name__}.{name} must take self and nothing else')
         return None
-    return Handler(name, function, runs_on_reactor(function))
+    return HandlerMethod(name, function, runs_on_reactor(function))
 
 
 def _accepts_only_self(function: Callable[..., Any]) -> bool:
     """Return whether a method can be called without arguments."""
+    if function is object.__init__:  # most services have no other, and its signature has to be parsed from a text
+        return True
     if type(function) is FunctionType and not function.__dict__:  # a plain function: its signature is its code's
         code = function.__code__
         required = code.co_argcount - len(function.__defaults__ or ())

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall, connection_not_found
 from zatotx.model.errors import NotFound
-from zatotx.schema.suggestion import did_you_mean
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.thread_calls import ThreadLender
 
 
@@ -151,7 +151,7 @@ class ConnectionNamespaces:
         reason = NOT_INSTALLED.format(name)
         if name in self.disabled:
             return f'{reason}: {self.disabled[name]}'
-        suggestion = did_you_mean(name, self.kinds)
+        suggestion = suggest_similar_name(name, self.kinds)
         return reason + (suggestion or f': there are {", ".join(sorted(self.kinds)) or "none at all"}')
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:

@@ -14,8 +14,8 @@ from zatotx.service.compat.bunch import Bunch, bunchify
 from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import collect_input_sources, form_params, parse_params
 from zatotx.service.lazy_attribute import lazy_attribute
+from zatotx.service.request_files import make_uploaded_files
 from zatotx.service.soap import SoapRequest
-from zatotx.service.uploaded_files import uploaded_files_of
 
 _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 
@@ -115,7 +115,7 @@ class Request(msgspec.Struct, dict=True, eq=False):
         return Bunch(collect_input_sources(self._message, payload, texts=texts).merge())
 
     files = lazy_attribute(
-        lambda self: uploaded_files_of(self._run), 'The uploaded files, by the names of their form fields.'
+        lambda self: make_uploaded_files(self._run), 'The uploaded files, by the names of their form fields.'
     )
     soap = lazy_attribute(lambda self: SoapRequest(self._message), 'The SOAP envelope: version, action, headers.')
     http = lazy_attribute(lambda self: HTTPRequest(self._message, self.payload), 'The HTTP part of the request.')

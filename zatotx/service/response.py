@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from typing import Any
 
-from zatotx.service.io.elements import as_mapping
+from zatotx.service.io.elements import to_mapping
 from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.server_sent_events import HEARTBEAT_INTERVAL
 from zatotx.service.soap import SoapResponse
@@ -82,7 +82,7 @@ def payload_content(payload: Payload) -> Any:
     return payload._values if payload._items is None else payload._items
 
 
-def to_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
+def make_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
     """Create a Payload from a complete value. The value is a dict, Struct, dataclass or row, or a list of these."""
     payload = Payload()
     if isinstance(value, Payload):
@@ -90,7 +90,7 @@ def to_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
     if repeated and not isinstance(value, Mapping) and isinstance(value, Iterable):
         payload.extend(value)
         return payload
-    mapping = as_mapping(value)
+    mapping = to_mapping(value)
     if mapping is None:
         mapping = {name: getattr(value, name) for name in names if hasattr(value, name)}
     payload.update(mapping)
@@ -131,7 +131,7 @@ class Response:
             self._payload = value
         elif output.fields and not hasattr(output, 'model'):
             names = [field.name for field in output.fields]
-            self._payload = to_payload(value, names, output.repeated)
+            self._payload = make_payload(value, names, output.repeated)
         else:
             self._payload = value
 

@@ -5,28 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.errors import NotFound
-from zatotx.model.job_run import ScheduledJob, job_of
+from zatotx.model.job_run import CurrentJob, job_from_headers
 from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work_message import INVOKE_ASYNC
 from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD, SERVICE
 from zatotx.service.cache import Caches
+from zatotx.service.cluster_locks import lock
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
-from zatotx.service.kvdb import RedisMethods
 from zatotx.service.lazy_attribute import lazy_attribute
-from zatotx.service.locks import lock
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
-from zatotx.service.redis_access import RedisAccess
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
 from zatotx.service.request import Request
 from zatotx.service.response import Response, make_response
 from zatotx.service.service_attributes import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.translation import translate
+
+if TYPE_CHECKING:
+    from zatotx.service.redis_methods import RedisMethods
 
 
 def _request(service: Service) -> Request:
@@ -35,7 +37,13 @@ def _request(service: Service) -> Request:
 
 
 def _time(service: Service) -> TimeUtil:
-    return TimeUtil(service._zatotx.invoker.now, RedisAccess(service._zatotx))
+    return TimeUtil(service._zatotx.invoker.now, RedisCoroutineRunner(service._zatotx))
+
+
+def _kvdb(service: Service) -> RedisMethods:
+    from zatotx.service.redis_methods import RedisMethods  # with the methods of redis-py, which few services use
+
+    return RedisMethods(service)
 
 
 def _patterns(service: Service) -> Any:
@@ -128,8 +136,8 @@ class Service(Hooks, JobHooks):
     user_config: lazy_attribute[Bunch] = lazy_attribute(
         lambda self: self._zatotx.invoker.user_config, "The users' INI files: user_config.<file>.<section>.<key>."
     )
-    job: lazy_attribute[ScheduledJob | None] = lazy_attribute(
-        lambda self: job_of(self._zatotx.message.headers) if self._zatotx.job_type is not None else None,
+    job: lazy_attribute[CurrentJob | None] = lazy_attribute(
+        lambda self: job_from_headers(self._zatotx.message.headers) if self._zatotx.job_type is not None else None,
         'The scheduled job that the service runs for: name, job_type, scheduled; None if there is none.',
     )
     schedule: lazy_attribute[Any] = lazy_attribute(
@@ -142,7 +150,7 @@ class Service(Hooks, JobHooks):
     )
     outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's older name of `out`.")
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
-    kvdb: lazy_attribute[RedisMethods] = lazy_attribute(RedisMethods, 'Redis, under redis-py\'s names: kvdb.get(key) …')
+    kvdb: lazy_attribute[RedisMethods] = lazy_attribute(_kvdb, 'Redis, under redis-py\'s names: kvdb.get(key) …')
     lock = lock
     translate = translate
     cache: lazy_attribute[Caches] = lazy_attribute(Caches, 'Caches shared by the servers: cache.get(key) …')

@@ -10,7 +10,7 @@ from typing import Any
 
 from zatotx.model.message import ChannelSpec, Message
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.redis_access import RedisAccess
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
 
 
 class Channel(str):
@@ -106,7 +106,7 @@ class TimeUtil:
     a call must be awaited in async services, and raises Timeout or ServiceUnavailable if Redis is unavailable.
     """
 
-    def __init__(self, now: Callable[[], float], access: RedisAccess | None = None) -> None:
+    def __init__(self, now: Callable[[], float], access: RedisCoroutineRunner | None = None) -> None:
         """`now` returns seconds since 1970, UTC. `access`: for stored formats."""
         self._now = now
         self._access = access
@@ -154,7 +154,7 @@ class TimeUtil:
         return access.run(read_and_apply)
 
 
-async def _read(access: RedisAccess, format: str) -> str:
+async def _read(access: RedisCoroutineRunner, format: str) -> str:
     """Return a format, read from Redis if it is stored there. Raises ValueError if it is not."""
     if not format.startswith(STORED):
         return format

@@ -28,7 +28,7 @@ class ServiceEntry:
     file: str = ''  # 'crm.py', 'crm' for a package, '' for a service built into zatotx
     version: int = 0
     stats: Any = None
-    sampler: Any = None  # CallSampler; None = calls are not recorded
+    sampler: Any = None  # ServiceCallRecorder; None = calls are not recorded
     concurrency_limit: ConcurrencyLimit = field(factory=ConcurrencyLimit)
 
     def __attrs_post_init__(self) -> None:
@@ -37,6 +37,7 @@ class ServiceEntry:
 
     @classmethod
     def for_class(cls, service_class: type, **fields: Any) -> ServiceEntry:
-        """Create the entry of a service class; values that are not given are derived from it. Raises BadDeclaration."""
+        """Create the entry of a service class; values that are not given are derived from it. Raises
+        InvalidServiceClass."""
         name = fields.pop('name', '') or service_name(service_class)
         return cls(name=name, cls=service_class, metadata=describe_service(service_class), **fields)

@@ -4,13 +4,13 @@ atomically."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 from attrs import define, field
 from zope.interface import implementer
 
-from zatotx.interfaces.services import IServiceMap, IServiceStore
+from zatotx.interfaces.services import IServiceMap, IServiceMapHolder
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.security.roles import required_roles
 from zatotx.service.deployment.service_checks import CheckedVersion
@@ -18,7 +18,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 
 @implementer(IServiceMap)
-class ServiceTable:
+class CurrentServices:
     """An immutable mapping from service names to entries.
 
     It holds references to the versions that define its services, so that their modules stay importable until the last
@@ -43,7 +43,15 @@ class ServiceTable:
         return name in self._entries
 
 
-@implementer(IServiceStore)
+class _CompletedEntry(NamedTuple):
+    """An entry of the current table, and what it was made of."""
+
+    source: ServiceEntry
+    inputs: tuple[object, ...]
+    result: ServiceEntry
+
+
+@implementer(IServiceMapHolder)
 @define(eq=False)
 class ServiceStore:
     """Holds the built-in services and the services of the deployed files. It may be used in the reactor's thread
@@ -56,7 +64,7 @@ class ServiceStore:
     kind_areas: tuple[str, ...] = ()  # see required_roles
     # service name, slow threshold in milliseconds, frequency of samples -> what records its calls
     make_sampler: Callable[[str, int, int], Any] = lambda *_: None
-    current: ServiceTable = field(init=False)
+    current: CurrentServices = field(init=False)
     _files: Mapping[str, CheckedVersion] = field(factory=dict, init=False)
     _inactive: frozenset[str] = field(default=frozenset(), init=False)
     _stats: dict[str, Any] = field(factory=dict, init=False)
@@ -65,6 +73,7 @@ class ServiceStore:
     _roles: Mapping[str, tuple[str, ...]] = field(factory=dict, init=False)
     _sampling: Mapping[str, tuple[int, int]] = field(factory=dict, init=False)
     _samplers: dict[str, Any] = field(factory=dict, init=False)
+    _completed: dict[str, _CompletedEntry] = field(factory=dict, init=False)  # the entries of `current`
 
     def __attrs_post_init__(self) -> None:
         self._build()
@@ -123,12 +132,24 @@ class ServiceStore:
         return [(name, concurrency_limit) for name, (concurrency_limit, _) in self._gates.items()]
 
     def _build(self) -> None:
-        """Build the current table."""
-        entries = {entry.name: self._complete_entry(entry, 0) for entry in self.internal}
+        """Build the current table. The entries of services that have not changed are kept, because a deployment takes
+        place in the reactor's thread, beside hundreds of other services."""
+        completed = {entry.name: self._keep_or_complete(entry, 0) for entry in self.internal}
         for checked in self._files.values():
             for name, entry in checked.services.items():
-                entries[name] = self._complete_entry(entry, checked.number)
-        self.current = ServiceTable(entries, [checked.loaded for checked in self._files.values()])
+                completed[name] = self._keep_or_complete(entry, checked.number)
+        self._completed = completed
+        entries = {name: one.result for name, one in completed.items()}
+        self.current = CurrentServices(entries, [checked.loaded for checked in self._files.values()])
+
+    def _keep_or_complete(self, entry: ServiceEntry, version: int) -> _CompletedEntry:
+        """Return the completed entry of a service: the current one, unless something that it depends on has changed."""
+        name = entry.name
+        inputs = version, name in self._inactive, self._roles.get(name), self._samplers.get(name)
+        current = self._completed.get(name)
+        if current is not None and current.source is entry and current.inputs == inputs:
+            return current
+        return _CompletedEntry(entry, inputs, self._complete_entry(entry, version))
 
     def _complete_entry(self, entry: ServiceEntry, version: int) -> ServiceEntry:
         """Return an entry with its version, state and roles.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from zatotx.model.message import Message
-from zatotx.model.soap import MustUnderstandFault, SoapMessage
+from zatotx.model.soap_message import MustUnderstandFault, SoapMessage
 from zatotx.wire.xml.parser import local_name
 
 WS_SECURITY = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'

@@ -25,7 +25,7 @@ _OUTGOING = frozenset({'out', 'outgoing'})
 
 
 @define
-class SourceFacts:
+class SourceAnalysisResult:
     """The facts about a service that the analysis of its source code found."""
 
     files: dict[str, bool] | None = None  # name of an upload -> whether it is required; None: it reads none
@@ -50,10 +50,10 @@ class SourceFacts:
         return bool(self.content_types or (self.streams and not self.sets_payload))
 
 
-def analyze_source(cls: type, base: type) -> SourceFacts:
+def analyze_source(cls: type, base: type) -> SourceAnalysisResult:
     """Analyze the source code of a class and of the classes between it and `base`. A class without source code yields
     no facts."""
-    facts = SourceFacts()
+    facts = SourceAnalysisResult()
     for cls_in_mro in cls.__mro__:
         if cls_in_mro not in base.__mro__:
             for node in _nodes(cls_in_mro):
@@ -70,7 +70,7 @@ def _nodes(cls: type) -> Iterator[ast.AST]:
     return ast.walk(tree)
 
 
-def _examine(node: ast.AST, facts: SourceFacts) -> None:
+def _examine(node: ast.AST, facts: SourceAnalysisResult) -> None:
     """Add to `facts` what one syntax node says."""
     match node:
         case ast.Attribute(attr='files', value=ast.Attribute(attr='request')):
@@ -99,13 +99,13 @@ def _examine(node: ast.AST, facts: SourceFacts) -> None:
             _add_raised(raised, facts)
 
 
-def _add_file(facts: SourceFacts, name: str, *, required: bool) -> None:
+def _add_file(facts: SourceAnalysisResult, name: str, *, required: bool) -> None:
     """Record an uploaded file; it is optional if any lookup tolerates its absence."""
     files = facts.files = {} if facts.files is None else facts.files
     files[name] = files.get(name, True) and required
 
 
-def _add_assignment(attribute: str, value: ast.expr, facts: SourceFacts) -> None:
+def _add_assignment(attribute: str, value: ast.expr, facts: SourceAnalysisResult) -> None:
     """Record an assignment to an attribute of the response."""
     if attribute == 'content_type':
         facts.content_types[_content_type(value)] = None
@@ -135,7 +135,7 @@ def _status(value: ast.expr) -> int:
     return 0
 
 
-def _add_raised(raised: ast.expr, facts: SourceFacts) -> None:
+def _add_raised(raised: ast.expr, facts: SourceAnalysisResult) -> None:
     """Record the status of a raised error."""
     name = raised.attr if isinstance(raised, ast.Attribute) else raised.id if isinstance(raised, ast.Name) else ''
     kind = getattr(faults, name, None)
@@ -143,4 +143,4 @@ def _add_raised(raised: ast.expr, facts: SourceFacts) -> None:
         facts.error_statuses.add(kind.status)
 
 
-__all__ = ['ANY_TYPE', 'SourceFacts', 'analyze_source']
+__all__ = ['ANY_TYPE', 'SourceAnalysisResult', 'analyze_source']

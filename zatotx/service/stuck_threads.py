@@ -16,14 +16,14 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from zatotx.model.garbage_collection import gc_disabled
+from zatotx.model.gc_disabled import gc_disabled
 from zatotx.service.naming import DEPLOYED_PACKAGE, original_module_name
 
 CHECK_INTERVAL = 1.0  # seconds between two checks, and from the deadline to the first report
 _PAUSES = (10.0, 60.0, 600.0, 3600.0)  # seconds between reports; the last one repeats
 
 
-class RunningCall(Protocol):
+class RunningThreadCall(Protocol):
     """The interface of a call that runs in a service thread.
 
     `thread` is the thread's identifier, 0 before the call begins and after it ends; `deadline` is in seconds on the
@@ -39,7 +39,7 @@ class RunningCall(Protocol):
 class _AbandonedCall:
     """A call that continues after its caller stopped waiting."""
 
-    call: RunningCall
+    call: RunningThreadCall
     reports: int = 0
     next_report: float = 0.0  # seconds on the reactor's clock
 
@@ -54,14 +54,14 @@ class StuckThreads:
     _next_check: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
-    def add(self, call: RunningCall) -> None:
+    def add(self, call: RunningThreadCall) -> None:
         """Watch a call whose caller has timed out or disconnected while it still runs."""
         first_report = max(call.deadline, self.clock.seconds()) + CHECK_INTERVAL
         self._abandoned[id(call)] = _AbandonedCall(call, 0, first_report)
         if self._next_check is None:
             self._next_check = self.clock.callLater(CHECK_INTERVAL, self._check)
 
-    def forget(self, call: RunningCall) -> None:
+    def forget(self, call: RunningThreadCall) -> None:
         """Stop watching a call, which has ended."""
         self._abandoned.pop(id(call), None)
         if not self._abandoned and self._next_check is not None:
@@ -88,7 +88,7 @@ class StuckThreads:
                 self._log.warn('{sentence}', sentence=self._message(abandoned.call))
         self._next_check = self.clock.callLater(CHECK_INTERVAL, self._check)
 
-    def _message(self, call: RunningCall) -> str:
+    def _message(self, call: RunningThreadCall) -> str:
         late = self.clock.seconds() - call.deadline
         return (f'{call.label()} still runs {late:.0f} s after its deadline, now at {thread_location(call.thread)}, '
                 'and holds a service thread that nobody can take from it')  # fmt: skip

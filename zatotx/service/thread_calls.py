@@ -123,7 +123,7 @@ class ThreadLender:
             return result
 
 
-class JobRunner(Protocol):
+class JobThreadPool(Protocol):
     """Interface of a thread pool that runs jobs, such as DaemonThreadPool. The owner of the pool starts and stops
     it."""
 
@@ -138,7 +138,7 @@ class ServiceThreadCalls:
     __slots__ = ('_calls', '_pool', '_reactor', '_wakeup_scheduled', 'stuck_threads')
     _log = Logger()
 
-    def __init__(self, reactor: IThreadReactor, pool: JobRunner, stuck_threads: StuckThreads | None = None) -> None:
+    def __init__(self, reactor: IThreadReactor, pool: JobThreadPool, stuck_threads: StuckThreads | None = None) -> None:
         self._reactor = reactor
         self._pool = pool
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from zatotx.service.redis_access import RedisAccess
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
 
 
 @frozen
@@ -51,7 +51,7 @@ def translate(service: Any, system1: str, key1: str, value1: object, system2: st
     Returns an object with `value2`, which is None, and the object false, if there is no such translation; awaitable in
     async services. `value1` may be text or a number. Raises Timeout and ServiceUnavailable naming Redis.
     """
-    access = RedisAccess(service._zatotx)
+    access = RedisCoroutineRunner(service._zatotx)
 
     async def run() -> TranslationResult:
         found = await access.redis.data_dictionary.translate(system1, key1, str(value1), system2, key2)

@@ -20,7 +20,7 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the web admin of the directory; twistd starts it."""
+    """Create the Twisted service that runs the web admin in the directory that `options` names."""
     return make_component_service(options, _build, PID_FILE)
 
 

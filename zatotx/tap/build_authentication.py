@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.connectors.kind_registry import load_part
-from zatotx.connectors.security_types import find_security_types, requires_client_certificates
+from zatotx.connectors.kind_registry import import_part
+from zatotx.connectors.security_type_registry import find_security_types, requires_client_certificates
 from zatotx.interfaces.admin_sessions import ISessionStore
 from zatotx.interfaces.config import IConfig
 from zatotx.interfaces.outgoing import IFetcher
@@ -66,7 +66,7 @@ def make_authentication_policy(dependencies: AuthenticationDependencies) -> Auth
 
 
 def _make_authenticator(path: str, dependencies: AuthenticationDependencies, stored: StoredObject) -> Authenticator:
-    authenticator: Authenticator = load_part(path)(stored, dependencies)  # its module is imported on demand
+    authenticator: Authenticator = import_part(path)(stored, dependencies)  # its module is imported on demand
     return authenticator
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 
-from zatotx.connectors.kind_registry import FoundKind, object_types
+from zatotx.connectors.kind_registry import InstalledKind, object_types_of_kinds
 from zatotx.interfaces.config import IConfigStore
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
@@ -24,13 +24,13 @@ from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.cluster_announcements import RedisPubSub
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.reconnecting_connection import ConnectionLog
-from zatotx.redis.service_redis import ServiceRedis, make_service_redis
-from zatotx.redis.url import TlsOptions, parse_address
+from zatotx.redis.redis_url import RedisTlsFiles, parse_redis_url
+from zatotx.redis.service_redis import NodeServiceRedis, make_service_redis
 from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 from zatotx.schema.secrets import ENCRYPTED
 from zatotx.service.outgoing import ConnectionNamespaces
@@ -42,7 +42,7 @@ class RedisConnections:
 
     client: RedisClient
     announcements: RedisPubSub
-    services: ServiceRedis
+    services: NodeServiceRedis
 
     @property
     def parts(self) -> tuple[Service, ...]:
@@ -51,10 +51,10 @@ class RedisConnections:
 
 
 def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, odb: Any) -> RedisConnections:
-    """Create the Redis connections of a node. `odb` is passed to make_leases. Raises StartError if the URL is
+    """Create the Redis connections of a node. `odb` is passed to make_lease_store. Raises StartError if the URL is
     invalid."""
     kvdb, main = settings.kvdb, settings.main
-    address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
+    address = parse_redis_url(kvdb.url, home, RedisTlsFiles(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
     shared: Any = {
         'timeout': kvdb.timeout,
         'name': RedisKeys(main.cluster).connection_name(main.name),
@@ -64,7 +64,7 @@ def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, od
     services = make_service_redis(
         reactor,
         address,
-        make_leases(reactor, client, odb, main.cluster),
+        make_lease_store(reactor, client, odb, main.cluster),
         keys=RedisKeys(main.cluster),
         node=main.name,
         timeout=kvdb.timeout,
@@ -74,7 +74,7 @@ def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, od
     return RedisConnections(client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared), services)
 
 
-def make_leases(reactor: IReactor, client: RedisClient, odb: IConfigStore, cluster: str) -> LeaseStore:
+def make_lease_store(reactor: IReactor, client: RedisClient, odb: IConfigStore, cluster: str) -> LeaseStore:
     """Create the lease store of a cluster. Epochs from the ODB ensure that lease tokens increase even if Redis loses
     its data."""
     store = RedisLeaseBackend(ScriptRunner(client), RedisKeys(cluster))
@@ -95,7 +95,7 @@ class OutgoingDependencies:
     work: IWorkStream
 
 
-def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDependencies) -> list[Any]:
+def make_outgoing_kinds(kinds: Sequence[InstalledKind], dependencies: OutgoingDependencies) -> list[Any]:
     """Create an IOutgoingKind for every enabled kind that has outgoing connections."""
     outgoing = []
     for found in kinds:
@@ -104,19 +104,19 @@ def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDepend
     return outgoing
 
 
-def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> ConnectionNamespaces:
+def make_connection_namespaces(made: Sequence[Any], kinds: Sequence[InstalledKind]) -> ConnectionNamespaces:
     """Create the outgoing connections in the form in which services use them. Access to a kind whose library is missing
     raises an error that says which library to install."""
     namespaces = {name: namespace for kind in made for name, namespace in kind.namespaces.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.pingable_types}
     for found in kinds:
         if not found.enabled:
-            pings.update({type_.key: partial(_fail_ping, found) for type_ in object_types([found])})
+            pings.update({type_.key: partial(_fail_ping, found) for type_ in object_types_of_kinds([found])})
     disabled = {found.kind.name.replace('-', '_'): found.missing_reason for found in kinds if not found.enabled}
     return ConnectionNamespaces(namespaces, pings, disabled)
 
 
-def _fail_ping(found: FoundKind, object_type: str, name: str) -> Deferred[str]:
+def _fail_ping(found: InstalledKind, object_type: str, name: str) -> Deferred[str]:
     """Answer the ping of a connection whose kind is disabled."""
     return fail(ServiceUnavailable(None, f'{name} cannot be used: {found.missing_reason}'))
 
@@ -132,7 +132,7 @@ def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
     return OutgoingContext(
         reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), run_in_thread=shared.offload,
         meters=shared.meters.outgoing, redis=shared.client, scripts=ScriptRunner(shared.client),
-        leases=make_leases(shared.reactor, shared.client, shared.odb, main.cluster),
+        leases=make_lease_store(shared.reactor, shared.client, shared.odb, main.cluster),
         work=shared.work, redis_key=keys.key, encrypt=shared.secrets.encrypt, decrypt=shared.secrets.decrypt,
         client_name=f'{main.name}@{socket.gethostname()}',
     )  # fmt: skip

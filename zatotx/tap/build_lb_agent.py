@@ -39,7 +39,7 @@ class ConfiguredAgent(MultiService):
     def _add_services(self, settings: AgentSettings) -> None:
         # Imported here: a load balancer without an agent needs neither Klein nor the authority.
         from zatotx.ca.revocation_list_renewal import RevocationListRenewal, find_authority
-        from zatotx.lb.agent.service import AgentService
+        from zatotx.lb.agent.agent_service import AgentService
 
         reactor = self._reactor
         AgentService(settings, self._directory, self.control, reactor).setServiceParent(self)  # type: ignore[no-untyped-call]
@@ -58,7 +58,7 @@ class ConfiguredAgent(MultiService):
         return result
 
 
-def make_agent(
+def make_load_balancer_agent(
     directory: Path, control: IBalancerControl, settings: Callable[[], AgentSettings], reactor: IReactor
 ) -> IService:
     """Create the agent of a load balancer as a service, without starting it. `settings` returns the section [agent] of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -24,23 +24,25 @@ from zatotx.node.settings import Limits, Settings
 from zatotx.pipeline.admission import Admission
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.rate_limiter import RateLimiter
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.control_pipe import WorkerSpec
 from zatotx.processes.workers.shared_counters import SharedCounterRow, SharedCounters
 from zatotx.processes.workers.shared_rate_buckets import SharedBuckets
 from zatotx.processes.workers.singleton_task import SingletonTask
-from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.rate_buckets import RedisRateBuckets
-from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageLimits
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageContentLimits
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget
 from zatotx.rules.limits.rate_buckets import RateBuckets
 from zatotx.service.service_store import ServiceStore
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.system.thread_pool import DaemonThreadPool
 from zatotx.wire.xml import libxml2_name_cache
-from zatotx.wire.xml.limits import XmlLimits as XmlBudget
+from zatotx.wire.xml.document_limits import XmlLimits as XmlBudget
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.worker_group import WorkerGroup
 
 _log = Logger()
 
@@ -48,7 +50,7 @@ _log = Logger()
 def find_xml_name_leak() -> list[str]:
     """Return the findings about the memory that libxml2 uses for names in XML documents. The result is empty if lxml is
     not loaded."""
-    return list(health_findings.find_xml_name_leak(libxml2_name_cache.was_supported()))
+    return list(health_findings.find_xml_name_leak(libxml2_name_cache.is_release_supported_if_loaded()))
 
 
 def log_xml_name_leak() -> None:
@@ -72,8 +74,8 @@ def make_rate_limiter(reactor: IReactorTime, client: Any, cluster: str, buckets:
     return RateLimiter(RedisRateBuckets(reactor, ScriptRunner(client), RedisKeys(cluster)), buckets, reactor.seconds)
 
 
-def _budget(limits: Limits) -> MessageLimits:
-    return MessageLimits(
+def _budget(limits: Limits) -> MessageContentLimits:
+    return MessageContentLimits(
         json_depth=limits.json_depth, json_keys=limits.json_keys, form_fields=limits.form_fields,
         xml=XmlBudget(depth=limits.xml_depth, elements=limits.xml_elements, attributes=limits.xml_attributes,
                       per_element=limits.xml_element_attributes, namespaces=limits.xml_namespaces,
@@ -89,7 +91,7 @@ class ServerLimits:
     reactor: IReactorTime
     rate_limiter: RateLimiter = field(factory=RateLimiter)
     make_limit: MakeConcurrencyLimit = make_process_limit
-    formats: Callable[[MessageLimits], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
+    formats: Callable[[MessageContentLimits], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
     worker_threads: DaemonThreadPool = field(init=False)
     service_threads: DaemonThreadPool = field(init=False)
     stuck_threads: StuckThreads = field(init=False)
@@ -167,11 +169,11 @@ def _pool_rows(pool: DaemonThreadPool) -> Iterator[MetricRow]:
 
 def server_start_time(work: Path) -> float:
     """Return the time at which the server was started, in unix time. For a worker, this is the time at which its parent
-    process was started."""
+    process was started. `work` is the directory work/ of the server."""
     return (work / 'lock').stat().st_mtime
 
 
-def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
+def make_shared_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
     """Return a function that finds this process's row of a shared counter by its name. Returns None if the server has a
     single process."""
     if not worker_spec.is_worker:
@@ -181,7 +183,7 @@ def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], 
     return lambda name: counters.row(name, worker_spec.slot)
 
 
-def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None]) -> MakeConcurrencyLimit:
+def make_shared_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None]) -> MakeConcurrencyLimit:
     """Return a factory of concurrency limits that count the requests of all workers."""
 
     def make_limit(name: str, limit: int) -> ConcurrencyLimit:
@@ -206,6 +208,8 @@ def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, re
     Returns None for a server without workers."""
     if not worker_spec.is_worker:
         return None
+    from zatotx.processes.workers.worker_group import WorkerGroup
+
     group = WorkerGroup(
         work=work,
         slot=worker_spec.slot,

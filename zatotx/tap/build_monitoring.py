@@ -13,11 +13,17 @@ from twisted.logger import Logger
 
 from zatotx import __version__
 from zatotx.interfaces.reactor import IReactor
-from zatotx.metrics.meters import MeterRegistry, build_info, process_metrics, service_metrics, single_value
+from zatotx.metrics.meters import (
+    MeterRegistry,
+    build_info_metrics,
+    process_metrics,
+    service_metrics,
+    single_value_metrics,
+)
+from zatotx.metrics.reactor_watchdog import Watchdog
 from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.user_metrics import UserMetrics
-from zatotx.metrics.watchdog import Watchdog
 from zatotx.node.health_findings import find_reactor_stalls
 from zatotx.node.live_config import LiveConfig
 from zatotx.redis.client import RedisClient
@@ -69,14 +75,14 @@ class Monitoring:
             self.user_metrics.rows,
             *(part.metrics for part in (*channels.values(), *outgoing) if hasattr(part, 'metrics')),
             self._stall_source(),
-            single_value('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
-            single_value('zatotx_log_lines_lost', logs.lost),
-            single_value('zatotx_config_revision', lambda: config.snapshot.revision),
-            single_value('zatotx_odb_revision', lambda: config.newest),
-            single_value('zatotx_odb_up', lambda: int(not config.unavailable_reason)),
-            single_value('zatotx_redis_up', lambda: int(not client.problem)),
-            single_value('zatotx_redis_connections', lambda: client.connections),
-            build_info({'version': __version__, 'python': platform.python_version(), **names}),
+            single_value_metrics('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
+            single_value_metrics('zatotx_log_lines_lost', logs.lost),
+            single_value_metrics('zatotx_config_revision', lambda: config.snapshot.revision),
+            single_value_metrics('zatotx_odb_revision', lambda: config.newest),
+            single_value_metrics('zatotx_odb_up', lambda: int(not config.unavailable_reason)),
+            single_value_metrics('zatotx_redis_up', lambda: int(not client.problem)),
+            single_value_metrics('zatotx_redis_connections', lambda: client.connections),
+            build_info_metrics({'version': __version__, 'python': platform.python_version(), **names}),
             process_metrics(),
         ]
 
@@ -91,7 +97,7 @@ class Monitoring:
         )
 
     def _stall_source(self) -> MetricSource:
-        return single_value('zatotx_reactor_stall_seconds', lambda: self.watchdog.stalls)
+        return single_value_metrics('zatotx_reactor_stall_seconds', lambda: self.watchdog.stalls)
 
 
 def make_certificate_source(listeners: Any) -> MetricSource:

@@ -9,13 +9,13 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.node.settings import Settings
 from zatotx.odb.config_store import ConfigStore
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.job_run_history import RedisRunHistory
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.leases import monotonic_clock
-from zatotx.redis.run_history import RedisRunHistory
-from zatotx.redis.tick_store import RedisTickStore
+from zatotx.redis.tick_writer import RedisTickWriter
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.scheduler.scheduler import Scheduler, make_server_clock
-from zatotx.tap.build_connections import RedisConnections, make_leases
+from zatotx.tap.build_connections import RedisConnections, make_lease_store
 
 
 def make_scheduler(
@@ -28,8 +28,8 @@ def make_scheduler(
     scripts, keys = ScriptRunner(client), RedisKeys(main.cluster)
     return Scheduler(
         clock=reactor, now=time, monotonic=monotonic_clock, cluster=main.cluster, node=main.name,
-        leases=make_leases(reactor, client, odb, main.cluster), leaders=odb,
-        ticks=RedisTickStore(client, scripts, keys, work), history=RedisRunHistory(client, scripts, keys),
+        leases=make_lease_store(reactor, client, odb, main.cluster), leaders=odb,
+        ticks=RedisTickWriter(client, scripts, keys, work), history=RedisRunHistory(client, scripts, keys),
         read_server_clock=make_server_clock(client.execute), bus=redis.announcements, has_service=has_service,
         can_lead=can_lead,
     )  # fmt: skip

@@ -13,10 +13,10 @@ from zatotx.interfaces.work_stream import IWorkConsumer
 from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.processes.workers.slots import is_locked, slot_lock_path
+from zatotx.processes.workers.slots import is_file_locked, slot_lock_path
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
-from zatotx.redis.processed_keys import RedisProcessedKeys
+from zatotx.redis.idempotency_key_store import RedisIdempotencyKeyStore
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.result_groups import RedisResultGroups
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 
@@ -31,9 +31,9 @@ def make_result_groups(client: RedisClient, cluster: str) -> RedisResultGroups:
     return RedisResultGroups(client, ScriptRunner(client), RedisKeys(cluster))
 
 
-def make_processed_keys(reactor: IReactor, client: RedisClient, cluster: str) -> RedisProcessedKeys:
+def make_idempotency_key_store(reactor: IReactor, client: RedisClient, cluster: str) -> RedisIdempotencyKeyStore:
     """Create the store for the idempotency keys of messages that the channels of a cluster have processed."""
-    return RedisProcessedKeys(reactor, ScriptRunner(client), RedisKeys(cluster))
+    return RedisIdempotencyKeyStore(reactor, ScriptRunner(client), RedisKeys(cluster))
 
 
 def make_work_runner(
@@ -51,7 +51,7 @@ def make_work_runner(
     make_consumer = partial(_make_consumer, settings, reactor, work, client)
     return WorkRunner(context=context, make_consumer=make_consumer, node=settings.main.name,
                       grace=settings.shutdown.grace,
-                      is_slot_free=lambda slot: not is_locked(slot_lock_path(home / 'work', slot)))  # fmt: skip
+                      is_slot_free=lambda slot: not is_file_locked(slot_lock_path(home / 'work', slot)))  # fmt: skip
 
 
 def _make_consumer(

@@ -6,26 +6,26 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from zatotx.connectors.kind_registry import FoundKind, find_kinds
+from zatotx.connectors.kind_registry import InstalledKind, find_kinds
 from zatotx.interfaces.connector_kind import SERVER
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.log_files import LogFiles
+from zatotx.node.logging_setup import LogFiles
 from zatotx.node.settings import Settings, load_settings
 from zatotx.node.sighup_reload import SighupReloader
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.listening_sockets import ListeningSockets
 from zatotx.processes.workers.metrics_store import reset_metrics
-from zatotx.processes.workers.parent import ParentSettings, WorkerParent
 from zatotx.processes.workers.shared_counters import create_counters_file
 from zatotx.processes.workers.shared_rate_buckets import create_buckets_file
 from zatotx.processes.workers.slots import find_free_slot
 from zatotx.processes.workers.socket_handover import SocketLender
 from zatotx.processes.workers.supervisor import WorkerSupervisor
+from zatotx.processes.workers.worker_parent import ParentSettings, WorkerParent
 from zatotx.processes.workers.worker_process import WorkerSpawner
-from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, fail_start
+from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, end_process_with_start_error
 
 
-def make_parent(directory: str, reactor: IReactor, workers: int | None) -> WorkerParent:
+def make_server_parent(directory: str, reactor: IReactor, workers: int | None) -> WorkerParent:
     """Create the parent process of the workers of a directory, without starting it. `workers` overrides the number in
     server.toml. Raises StartError."""
     home = Path(directory)
@@ -46,10 +46,10 @@ def make_parent(directory: str, reactor: IReactor, workers: int | None) -> Worke
     shared_counters = create_counters_file(work, workers or settings.main.workers)
     create_buckets_file(work)
     supervisor = WorkerSupervisor(
-        reactor=reactor, spawn=WorkerSpawner(reactor, partial(worker_command, home), lender.connect_worker),
+        reactor=reactor, spawn=WorkerSpawner(reactor, partial(server_worker_command, home), lender.connect_worker),
         find_free_slot=partial(find_free_slot, work),
         descriptors=sockets.descriptors, on_change=lambda: parent.write_status(), on_slot_freed=shared_counters.clear,
-        on_give_up=lambda sentence: fail_start(reactor, sentence),
+        on_give_up=lambda sentence: end_process_with_start_error(reactor, sentence),
     )  # fmt: skip
     reset_metrics(work)
     parent = WorkerParent(
@@ -66,7 +66,7 @@ def make_parent(directory: str, reactor: IReactor, workers: int | None) -> Worke
     return parent
 
 
-def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: int | None) -> ParentSettings:
+def make_parent_settings(settings: Settings, kinds: list[InstalledKind], workers: int | None) -> ParentSettings:
     """Return the settings that the parent process needs."""
     sections: dict[str, str] = {}
     for found in kinds:
@@ -84,7 +84,7 @@ def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: in
     )
 
 
-def worker_command(home: Path, slot: int) -> list[str]:
+def server_worker_command(home: Path, slot: int) -> list[str]:
     """Return the command line of a worker. It runs the twistd of this installation, and contains the server's
     directory, so that the directory is visible in the process list."""
     script = Path(sys.argv[0])

@@ -43,14 +43,14 @@ def print_error(sentence: str) -> None:
         stream.flush()
 
 
-def format_error(error: BaseException) -> str:
+def user_error_message(error: BaseException) -> str:
     """Return a message for an exception whose own text is not meant for users."""
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
     return str(error) or type(error).__name__
 
 
-def fail_start(reactor: IReactor, sentence: str, failure: Failure | None = None, *,
+def end_process_with_start_error(reactor: IReactor, sentence: str, failure: Failure | None = None, *,
                report: Callable[[str], None] | None = None) -> None:
     """End a process whose component cannot start. The sentence is printed to stderr, all services are stopped in order,
     and the exit code is 1.
@@ -190,7 +190,7 @@ def make_component_service(options: DirectoryOptions, build: BuildComponent, pid
 
 def report_startup_error(error: Exception, report: Callable[[str], None] | None = None) -> SystemExit:
     """Print the reason why a component cannot start, and return the SystemExit exception that the caller must raise."""
-    (report or print_error)(format_error(error))
+    (report or print_error)(user_error_message(error))
     return SystemExit(1)
 
 
@@ -243,15 +243,19 @@ class ComponentService(Service):
         if self._stopping or error is None:  # a start that is cancelled by a stop is not an error
             return
         if isinstance(error, StartError | OSError):
-            fail_start(self._reactor, format_error(error), report=self.report_error)
+            end_process_with_start_error(self._reactor, user_error_message(error), report=self.report_error)
         else:
-            fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {format_error(error)}', failure,
-                       report=self.report_error)
+            end_process_with_start_error(
+                self._reactor,
+                f'{self._pid_file.parent.name} cannot start: {user_error_message(error)}',
+                failure,
+                report=self.report_error,
+            )
 
     def _component_stopped(self, result: Any) -> Any:
         """Remove the pid file as the last step, and only if it still holds this process's id."""
         try:
-            if self._pid_file.read_text() == pid_line():
+            if self._pid_file.read_text() == pid_file_content():
                 self._pid_file.unlink()
         except FileNotFoundError:
             pass  # already removed
@@ -260,12 +264,12 @@ class ComponentService(Service):
     def _write_pid(self) -> None:
         """Write the pid file atomically, so that a reader never sees a partial number."""
         try:
-            write_file(self._pid_file, pid_line().encode('ascii'))
+            write_file(self._pid_file, pid_file_content().encode('ascii'))
         except OSError as error:
             raise report_startup_error(error) from None
 
 
-def pid_line() -> str:
+def pid_file_content() -> str:
     """Return the contents of this process's pid file."""
     return f'{os.getpid()}\n'
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 from twisted.application.service import IService
 
 from zatotx.interfaces.reactor import IReactor
+from zatotx.system.startup_gc import freeze_survivors
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 from zatotx.tap.server import SECRET_KEY_OPTION, read_secret_key_option
 
@@ -34,10 +35,11 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the connector of the directory; twistd starts it."""
+    """Create the Twisted service that runs the connector in the directory that `options` names."""
 
     def build(directory: str, reactor: IReactor) -> IService:
-        from zatotx.tap.assembly import make_connector
+        freeze_survivors()  # until the node has started
+        from zatotx.tap.node_assembly import make_connector
 
         return make_connector(directory, reactor)
 

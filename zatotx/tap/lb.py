@@ -41,19 +41,19 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the load balancer of the directory; twistd starts it."""
+    """Create the Twisted service that runs the load balancer in the directory that `options` names."""
     if options['worker'] is not None:
-        from zatotx.tap.lb_worker import make_worker
+        from zatotx.tap.lb_worker import make_load_balancer_worker
 
-        return make_worker(options)
+        return make_load_balancer_worker(options)
 
     def build(directory: str, reactor: IReactor) -> IService:
         workers = options['workers'] or read_worker_count(Path(directory))
         if workers > 1:
-            from zatotx.tap.build_lb_parent import make_parent
+            from zatotx.tap.build_lb_parent import make_load_balancer_parent
 
-            return make_parent(Path(directory), reactor, workers)
-        from zatotx.tap.lb_assembly import make_load_balancer
+            return make_load_balancer_parent(Path(directory), reactor, workers)
+        from zatotx.tap.load_balancer_assembly import make_load_balancer
 
         return make_load_balancer(Path(directory), reactor)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from twisted.application.service import IService
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.balancer import LoadBalancer
-from zatotx.lb.workers.shared_state import WorkerServers
+from zatotx.lb.load_balancer_service import LoadBalancer
+from zatotx.lb.workers.server_state_sharing import WorkerServers
 from zatotx.lb.workers.statistics_files import WorkerStatistics
 from zatotx.model.errors import StartError
 from zatotx.processes.file_descriptor_limit import raise_file_limit
@@ -20,15 +20,15 @@ from zatotx.processes.workers.socket_handover import WorkerSocketClient
 from zatotx.tap.component_service import (
     DirectoryOptions,
     disable_core_dumps,
-    format_error,
     print_error,
     running_reactor,
+    user_error_message,
 )
-from zatotx.tap.lb_assembly import LoadBalancerBase, make_control
+from zatotx.tap.load_balancer_assembly import LoadBalancerBase, make_balancer_control
 from zatotx.tap.worker import WorkerService
 
 
-def make_worker(options: DirectoryOptions) -> IService:
+def make_load_balancer_worker(options: DirectoryOptions) -> IService:
     """Create the worker; twistd starts it. If it cannot be built, the error is sent to the parent process and
     SystemExit with code 1 is raised."""
     try:
@@ -39,15 +39,15 @@ def make_worker(options: DirectoryOptions) -> IService:
     reactor, directory = running_reactor(), Path(options['dir']).absolute()
     control_pipe = ControlPipe(reactor)
     try:
-        balancer = make_balancer(directory, reactor, spec)
+        balancer = make_worker_load_balancer(directory, reactor, spec)
         balancer.on_applied = lambda: control_pipe.send_notice(APPLIED, balancer.digest)
     except (StartError, OSError) as error:
-        control_pipe.send_notice(START_FAILED, format_error(error))
+        control_pipe.send_notice(START_FAILED, user_error_message(error))
         raise SystemExit(1) from None
     return WorkerService(balancer, directory, reactor, control_pipe)
 
 
-def make_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadBalancer:
+def make_worker_load_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadBalancer:
     """Create the load balancer of a worker. Raises StartError, or OSError."""
     raise_file_limit()
     disable_core_dumps()  # they would contain private keys
@@ -71,5 +71,5 @@ def make_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadB
         logs=base.logs, lock=lock, registry=base.registry, frontends=frontends, responder=base.responder,
         parts=(shared, statistics), extend=base.add_discovered,
     )  # fmt: skip
-    base.control = make_control(base, balancer, statistics.read_sums)
+    base.control = make_balancer_control(base, balancer, statistics.read_sums)
     return balancer

@@ -19,7 +19,7 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the Redis service of the directory; twistd starts it."""
+    """Create the Twisted service that runs the embedded Redis in the directory that `options` names."""
     return make_component_service(options, _build, PID_FILE)
 
 

@@ -11,7 +11,8 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.processes.secret_key import KEY_VARIABLE, read_key_from_stdin
+from zatotx.processes.secret_key import KEY_VARIABLE, read_cluster_key_from_stdin
+from zatotx.system.startup_gc import freeze_survivors
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
 # The option `--secret-key -`: reads the secret key from stdin, so that it appears in no file, no process list and no
@@ -31,7 +32,7 @@ def read_secret_key_option(given: str | None) -> None:
         raise usage.UsageError(
             'a secret key on the command line can be read by every user: use --secret-key - and pass the key on stdin.'
         )
-    key = read_key_from_stdin()
+    key = read_cluster_key_from_stdin()
     if not key:
         raise usage.UsageError('stdin contains no secret key: its first line must be the key.')
     os.environ[KEY_VARIABLE] = key
@@ -71,16 +72,17 @@ def makeService(options: Options) -> IService:
     """Create the server of the directory, or the parent process of its workers if there are several. twistd starts the
     returned service."""
     if options['worker'] is not None:
-        from zatotx.tap.worker import make_worker
+        from zatotx.tap.worker import make_server_worker
 
-        return make_worker(options)
+        return make_server_worker(options)
 
     def build(directory: str, reactor: IReactor) -> IService:
         if (options['workers'] or read_worker_count(Path(directory))) > 1:
-            from zatotx.tap.build_worker_parent import make_parent
+            from zatotx.tap.build_worker_parent import make_server_parent
 
-            return make_parent(directory, reactor, options['workers'])
-        from zatotx.tap.assembly import make_server
+            return make_server_parent(directory, reactor, options['workers'])
+        freeze_survivors()  # until the node has started
+        from zatotx.tap.node_assembly import make_server
 
         return make_server(directory, reactor)
 

@@ -12,20 +12,22 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.processes.secret_key import KEY_VARIABLE
 from zatotx.processes.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
+from zatotx.system.startup_gc import freeze_survivors
 from zatotx.tap.component_service import (
     ComponentService,
     DirectoryOptions,
-    format_error,
     print_error,
     running_reactor,
     stop_reactor,
+    user_error_message,
 )
 
 
-def make_worker(options: DirectoryOptions) -> IService:
+def make_server_worker(options: DirectoryOptions) -> IService:
     """Create the worker; twistd starts it. If it cannot be built, the error is sent to the parent process and
     SystemExit with code 1 is raised."""
-    from zatotx.tap.assembly import make_server
+    freeze_survivors()  # until the node has started
+    from zatotx.tap.node_assembly import make_server
 
     try:
         spec = read_worker_spec()
@@ -39,7 +41,7 @@ def make_worker(options: DirectoryOptions) -> IService:
     try:
         node = make_server(str(Path(options['dir']).absolute()), reactor, spec)
     except (StartError, OSError) as error:
-        control_pipe.send_notice(START_FAILED, format_error(error))
+        control_pipe.send_notice(START_FAILED, user_error_message(error))
         raise SystemExit(1) from None
     return WorkerService(node, Path(options['dir']), reactor, control_pipe)
 

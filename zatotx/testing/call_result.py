@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from zatotx.interfaces.pipeline import IPendingRequest
 from zatotx.model.message import Reply, ServiceResult
-from zatotx.wire.xml.parser import parse
+from zatotx.wire.xml.parser import parse_document
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     def xml(self) -> Any:
         """Return the body, parsed as XML by lxml.objectify."""
-        return parse(self.body)
+        return parse_document(self.body)
 
     @property
     def details(self) -> str:

@@ -20,7 +20,7 @@ from zatotx.system.thread_pool import IThreadReactor
 
 
 @implementer(IReactorTime)
-class ReactorTimers:
+class TestReactorTimers:
     """The timers that a test sets on a running reactor. Remaining timers are cancelled when the kit is closed."""
 
     def __init__(self, reactor: Any) -> None:

@@ -47,7 +47,7 @@ class Response(PeerResponse):
     @classmethod
     def of(cls, value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """Create the response whose body is `value`: text, bytes and XML unchanged, anything else as JSON."""
-        body = parser.to_bytes(value) if parser.is_element(value) else value
+        body = parser.serialize_document(value) if parser.is_element(value) else value
         if isinstance(body, bytes):
             text = body.decode('utf-8', 'replace')
         else:
@@ -185,7 +185,7 @@ class DelayedResult:
 
 
 @define(frozen=True)
-class NoResult:
+class NeverCompletingResult:
     """The result of a scripted call that never returns. The call waits until the caller cancels it."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:

@@ -27,7 +27,7 @@ from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.node_control import NodeControl
 from zatotx.odb.config_store import open_store
-from zatotx.odb.maintenance import NewCluster, create_odb
+from zatotx.odb.offline_operations import NewCluster, create_odb
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
@@ -37,18 +37,18 @@ from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.service.call_sampler import CallSampler
+from zatotx.service.call_recorder import ServiceCallRecorder
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.invoker import Invoker
 from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
-from zatotx.testing.memory_call_samples import MemoryCallSamples
-from zatotx.testing.memory_redis_components import MemorySessions
-from zatotx.testing.memory_usage import MemoryUsageStore
+from zatotx.testing.memory_call_sample_store import MemoryCallSampleStore
+from zatotx.testing.memory_redis_components import MemorySessionStore
+from zatotx.testing.memory_usage_store import MemoryUsageStore
 from zatotx.testing.memory_work_stream import MemoryWorkStream
-from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CountingStats
+from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CallCountingStats
 
 CLUSTER = 'test'
 KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
@@ -57,7 +57,7 @@ _templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is c
 
 
 @implementer(IPubSub)
-class MemoryBus:
+class MemoryPubSub:
     """An in-memory IPubSub. It delivers every announcement immediately, or no announcement while `is_disconnected` is
     set."""
 
@@ -76,7 +76,7 @@ class MemoryBus:
 
 
 @implementer(ILogLevels)
-class MemoryLevels:
+class MemoryLogLevels:
     """In-memory log levels for tests. The level 'loud' is rejected as unknown."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class MemoryLevels:
         return succeed(True)
 
 
-def make_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Operation] = ()) -> str:
+def create_test_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Operation] = ()) -> str:
     """Create an SQLite ODB with one cluster, and return its URL."""
     key = tuple(sorted(object_type.key for object_type in types))
     template = _templates.get(key)
@@ -148,13 +148,13 @@ class MemoryNode:
         objects)."""
         self.reactor, self.name, self.cluster = reactor, name, CLUSTER
         self.types: ObjectTypeRegistry = parts['types']
-        self.bus: MemoryBus = parts['bus']
+        self.bus: MemoryPubSub = parts['bus']
         self.pool = ThreadPool(0, 10, name)
         self.odb: Any = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=self.types)
-        self.call_samples = MemoryCallSamples()
+        self.call_samples = MemoryCallSampleStore()
         self.services = ServiceStore(
-            tuple(parts.get('internal', ())), lambda name: CountingStats(),
-            make_sampler=lambda service, slow_threshold, every: CallSampler(
+            tuple(parts.get('internal', ())), lambda name: CallCountingStats(),
+            make_sampler=lambda service, slow_threshold, every: ServiceCallRecorder(
                 service=service, slow_threshold=slow_threshold, every=every, store=self.call_samples,
                 now=reactor.seconds),
         )  # fmt: skip
@@ -176,7 +176,7 @@ class MemoryNode:
         self.not_ready_reasons: list[str] = []
         self.found: list[str] = []
         self.sample: dict[str, list[Any]] = {}  # of the metrics
-        self.log_levels = MemoryLevels()
+        self.log_levels = MemoryLogLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = ConnectionNamespaces()
         self.service_redis = memory_service_redis(reactor)
@@ -189,7 +189,7 @@ class MemoryNode:
         self.admin_sessions = AdminSessions(
             snapshot=lambda: self.config.snapshot,
             verifier=self.verifier,
-            sessions=MemorySessions(reactor),
+            sessions=MemorySessionStore(reactor),
             clock=reactor,
         )
         self.config: Any = None
@@ -280,9 +280,17 @@ class MemoryNode:
         return msgspec.json.decode(reply.body)
 
 
-def internal_entry(cls: type) -> ServiceEntry:
+def make_internal_service_entry(cls: type) -> ServiceEntry:
     """Return the service entry of a zato.* service."""
     return ServiceEntry.for_class(cls, is_internal=True)
 
 
-__all__ = ['API_CHANNEL', 'CLUSTER', 'KEY', 'MemoryBus', 'MemoryNode', 'internal_entry', 'make_odb']
+__all__ = [
+    'API_CHANNEL',
+    'CLUSTER',
+    'KEY',
+    'MemoryNode',
+    'MemoryPubSub',
+    'create_test_odb',
+    'make_internal_service_entry',
+]

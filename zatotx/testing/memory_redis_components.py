@@ -13,17 +13,17 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.admin_sessions import IDLE_TIMEOUT, MAX_AGE, ISessionStore
-from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateCharge
+from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateChargeResult
 from zatotx.interfaces.redis import IConsumer, INonceStore, IStream, StreamBacklog, StreamEntry
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.lease_store import EpochNeeded, EpochSeed, LeaseGranted, LeaseTaken
+from zatotx.redis.lease_store import EpochSeed, LeaseGranted, LeaseHeldByOther, NewEpochNeeded
 from zatotx.redis.leases import LeaseStore
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, count_admitted
-from zatotx.rules.resilience.lease import token_base
+from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, count_admitted_calls
+from zatotx.rules.resilience.lease_claim import lowest_token_of_epoch
 
 
 @define(slots=False)
-class MemoryLeaseStore:
+class MemoryLeaseBackend:
     """An in-memory ILeaseBackend that behaves like the implementation in Redis. `lose_data` simulates the loss of the
     data in Redis."""
 
@@ -35,7 +35,7 @@ class MemoryLeaseStore:
 
     def take(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
-    ) -> Deferred[LeaseGranted | LeaseTaken | EpochNeeded]:
+    ) -> Deferred[LeaseGranted | LeaseHeldByOther | NewEpochNeeded]:
         return succeed(self.take_now(name, owner, ttl, seed))
 
     def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
@@ -46,16 +46,16 @@ class MemoryLeaseStore:
 
     def take_now(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
-    ) -> LeaseGranted | LeaseTaken | EpochNeeded:
+    ) -> LeaseGranted | LeaseHeldByOther | NewEpochNeeded:
         """Return the result of `take`."""
         if not self.seeded:
             self.ticket = self.ticket or uuid4().hex
             if seed is None or seed.ticket != self.ticket:
-                return EpochNeeded(self.ticket)
-            self.tokens, self.seeded, self.ticket = max(self.tokens, token_base(seed.epoch)), True, ''
+                return NewEpochNeeded(self.ticket)
+            self.tokens, self.seeded, self.ticket = max(self.tokens, lowest_token_of_epoch(seed.epoch)), True, ''
         lease = self._current_lease(name)
         if lease is not None and lease[0] != owner:
-            return LeaseTaken(lease[2] - self.clock.seconds())
+            return LeaseHeldByOther(lease[2] - self.clock.seconds())
         if lease is None:
             self.tokens += 1
         token = self.tokens if lease is None else lease[1]
@@ -100,13 +100,13 @@ class EpochSequence:
         return succeed(self.last)
 
 
-def memory_leases(clock: Any, store: MemoryLeaseStore | None = None) -> LeaseStore:
+def make_memory_lease_store(clock: Any, store: MemoryLeaseBackend | None = None) -> LeaseStore:
     """Create an in-memory ILeaseStore that uses the given clock (IReactorTime)."""
-    return LeaseStore(clock, store or MemoryLeaseStore(clock), EpochSequence(), now=clock.seconds)
+    return LeaseStore(clock, store or MemoryLeaseBackend(clock), EpochSequence(), now=clock.seconds)
 
 
 @implementer(INonceStore)
-class MemoryNonces:
+class MemoryNonceStore:
     """An in-memory INonceStore. Instances that share `used` act as processes of one cluster.
 
     `error` is the exception that every call fails with, None to succeed.
@@ -128,9 +128,9 @@ class MemoryNonces:
 
 
 @implementer(ISessionStore)
-class MemorySessions:
-    """An in-memory ISessionStore. `clock` also supplies Unix time. `error` is the exception that every call raises, or
-    None."""
+class MemorySessionStore:
+    """An in-memory ISessionStore. `clock` is also the source of the current Unix time. `error` is the exception that
+    every call raises, or None."""
 
     def __init__(self, clock: IReactorTime, idle_timeout: float = IDLE_TIMEOUT) -> None:
         self._clock = clock
@@ -162,7 +162,7 @@ class MemorySessions:
 
 @implementer(ISharedRateBuckets)
 @define(eq=False)
-class MemoryRates:
+class MemoryRateBuckets:
     """An in-memory ISharedRateBuckets that behaves like the implementation in Redis. Results arrive in the next
     iteration of the clock.
 
@@ -174,25 +174,25 @@ class MemoryRates:
     unavailable_reason: str = ''
     charged_names: list[tuple[str, ...]] = field(factory=list)
 
-    def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
+    def charge(self, names: tuple[str, ...], rates: tuple[GcraRate, ...]) -> Deferred[RateChargeResult]:
         self.charged_names.append(names)
-        result: Deferred[RateCharge] = Deferred()
+        result: Deferred[RateChargeResult] = Deferred()
         self.clock.callLater(
             0, self._deliver, result, None if self.unavailable_reason else self.charge_now(names, rates)
         )
         return result
 
-    def charge_now(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> RateCharge:
+    def charge_now(self, names: tuple[str, ...], rates: tuple[GcraRate, ...]) -> RateChargeResult:
         """Count one call and return its result."""
         now = round(self.clock.seconds() * SECOND)
         leads = [max(0, self.arrival_times.get(name, 0) - now) for name in names]
-        admitted = count_admitted(rates, leads, 1) == 1
+        admitted = count_admitted_calls(rates, leads, 1) == 1
         if admitted:
             for name, ahead, rate in zip(names, leads, rates, strict=True):
                 self.arrival_times[name] = now + ahead + rate.interval
-        return RateCharge(admitted, leads)
+        return RateChargeResult(admitted, leads)
 
-    def _deliver(self, result: Deferred[RateCharge], charge: RateCharge | None) -> None:
+    def _deliver(self, result: Deferred[RateChargeResult], charge: RateChargeResult | None) -> None:
         if result.called:  # cancelled
             return
         if charge is None:

@@ -16,9 +16,9 @@ from zatotx.interfaces.scheduler import (
     WRITTEN,
     ILeaderStore,
     IRunRecorder,
-    ITickStore,
+    ITickWriter,
     LeaderRecord,
-    OutdatedEpoch,
+    OutdatedLeaderEpoch,
     TickWrite,
 )
 from zatotx.model.job_run import JobRun
@@ -63,10 +63,10 @@ class MemoryLeaderStore:
         return succeed(value) if self.problem is None else fail(self.problem)
 
 
-@implementer(ITickStore)
+@implementer(ITickWriter)
 @define(eq=False)
-class MemoryTickStore:
-    """An in-memory ITickStore. `added` contains the written messages, and `unsettled` the order keys of messages that
+class MemoryTickWriter:
+    """An in-memory ITickWriter. `added` contains the written messages, and `unsettled` the order keys of messages that
     have not ended. If `problem` is set, every method raises it."""
 
     added: list[WorkMessage] = field(factory=list)
@@ -80,7 +80,7 @@ class MemoryTickStore:
         if self.problem is not None:
             return fail(self.problem)
         if self.epoch > epoch:
-            return fail(OutdatedEpoch(f'Redis has epoch {self.epoch}'))
+            return fail(OutdatedLeaderEpoch(f'Redis has epoch {self.epoch}'))
         if not self.epoch:
             self.recovery_point = recovery_point
         self.epoch = epoch
@@ -95,7 +95,9 @@ class MemoryTickStore:
         if self.problem is not None:
             return fail(self.problem)
         if epoch != self.epoch:
-            return fail(OutdatedEpoch(f'Redis has epoch {self.epoch}' if self.epoch else 'Redis has lost its data'))
+            return fail(
+                OutdatedLeaderEpoch(f'Redis has epoch {self.epoch}' if self.epoch else 'Redis has lost its data')
+            )
         return succeed([self._write(one) for one in ticks])
 
     def forget(self, job_ids: Sequence[int]) -> Deferred[None]:

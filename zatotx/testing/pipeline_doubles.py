@@ -9,14 +9,14 @@ from typing import Any
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
-from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMap, IServiceStore
+from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMap, IServiceMapHolder
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal, ServiceResult
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 
 OPEN_CHANNEL = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
 
 
-class CountingStats:
+class CallCountingStats:
     """Counts the calls and errors that the dispatcher reports for a service."""
 
     def __init__(self) -> None:
@@ -43,14 +43,16 @@ class FunctionEntry:
         self.is_internal = internal
         self.is_active = active
         self.roles: frozenset[str] = frozenset()
-        self.stats = CountingStats()
+        self.stats = CallCountingStats()
         self.concurrency_limit = ConcurrencyLimit()
         self.sampler: Any = None
+        self.file, self.version = '', 0
+        self.metadata: Any = None
 
 
 @implementer(IServiceMap)
-class FunctionServices:
-    """An IServiceMap of FunctionEntry objects by name."""
+class FunctionServiceMap:
+    """A test double of IServiceMap, in which plain functions are the services."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
         self._entries = {entry.name: entry for entry in entries}
@@ -62,12 +64,12 @@ class FunctionServices:
         return iter(self._entries.values())
 
 
-@implementer(IServiceStore)
-class FunctionServiceStore:
-    """A service store that contains FunctionServices."""
+@implementer(IServiceMapHolder)
+class FunctionServiceMapHolder:
+    """A service store that contains FunctionServiceMap."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
-        self.current = FunctionServices(*entries)
+        self.current = FunctionServiceMap(*entries)
 
 
 @implementer(IServiceInvoker)

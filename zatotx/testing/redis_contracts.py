@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from zatotx.interfaces.admin_sessions import ISessionStore
 from zatotx.interfaces.rate_limits import ISharedRateBuckets
 from zatotx.interfaces.redis import IConsumer, ILease, ILeaseStore, INonceStore, IStream, LeaseHeld
-from zatotx.rules.limits.rate_buckets import SECOND, Rate
+from zatotx.rules.limits.rate_buckets import SECOND, GcraRate
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case
@@ -33,7 +33,7 @@ class _Contract(Case):
         return await waiting
 
 
-class LeaseContract(_Contract):
+class LeaseStoreContract(_Contract):
     """Contract tests of ILeaseStore. The constant TTL is long enough to renew a lease after a third of this time."""
 
     TTL = 1.0
@@ -235,16 +235,16 @@ class StreamContract(_Contract):
         self.assertEqual((await stream.backlog()).pending, 2)
 
 
-class RateContract(_Contract):
+class RateBucketsContract(_Contract):
     """Contract tests of ISharedRateBuckets. The rate SLOW restores no calls during a test, and the rate QUICK does."""
 
-    SLOW, QUICK = Rate.from_limit(1, 60, 5), Rate.from_limit(5, 1, 3)
+    SLOW, QUICK = GcraRate.from_limit(1, 60, 5), GcraRate.from_limit(5, 1, 3)
 
     def rates(self) -> ISharedRateBuckets:
         """Return the rates of another node of the cluster; all nodes share the buckets."""
         raise NotImplementedError
 
-    async def charged(self, rates: ISharedRateBuckets, *names: str, rate: Rate | None = None) -> Any:
+    async def charged(self, rates: ISharedRateBuckets, *names: str, rate: GcraRate | None = None) -> Any:
         """Charge one call."""
         return await self.got(rates.charge(names, (rate or self.SLOW,) * len(names)))
 
@@ -267,7 +267,7 @@ class RateContract(_Contract):
         await self.later(0.25)
         self.assertTrue((await self.charged(rates, 'a', rate=self.QUICK)).admitted)
         await self.later(1)
-        again = [await self.charged(rates, 'a', rate=Rate.from_limit(1, 60, 3)) for _ in range(4)]
+        again = [await self.charged(rates, 'a', rate=GcraRate.from_limit(1, 60, 3)) for _ in range(4)]
         self.assertEqual([charge.admitted for charge in again], [True, True, True, False])
 
     async def test_many_of_one_turn(self) -> None:
@@ -285,7 +285,7 @@ class RateContract(_Contract):
     async def test_all_buckets_or_none(self) -> None:
         """A call rejected by one bucket is counted in no other, also among simultaneous calls."""
         rates = self.rates()
-        narrow = (Rate.from_limit(1, 60, 2), self.SLOW)
+        narrow = (GcraRate.from_limit(1, 60, 2), self.SLOW)
         charges = await self.got(gatherResults([rates.charge(('n', 'w'), narrow) for _ in range(4)]))
         self.assertEqual([charge.admitted for charge in charges], [True, True, False, False])
         self.assertEqual([round(ahead / SECOND / 60) for ahead in charges[3].bucket_leads], [2, 2])
@@ -297,8 +297,8 @@ class RateContract(_Contract):
         rates = self.rates()
         for _ in range(3):
             await self.charged(rates, 'a')
-        self.assertFalse((await self.charged(rates, 'a', rate=Rate.from_limit(1, 60, 2))).admitted)
-        self.assertTrue((await self.charged(rates, 'a', rate=Rate.from_limit(1, 60, 4))).admitted)
+        self.assertFalse((await self.charged(rates, 'a', rate=GcraRate.from_limit(1, 60, 2))).admitted)
+        self.assertTrue((await self.charged(rates, 'a', rate=GcraRate.from_limit(1, 60, 4))).admitted)
 
     async def test_cancelled(self) -> None:
         """A cancelled call does not delay others."""
@@ -310,7 +310,7 @@ class RateContract(_Contract):
         self.assertTrue((await self.got(staying)).admitted)
 
 
-class SessionContract(_Contract):
+class SessionStoreContract(_Contract):
     """Contract tests of ISessionStore. The idle timeout of the sessions is SHORT."""
 
     SHORT = 0.4
@@ -342,7 +342,7 @@ class SessionContract(_Contract):
         self.assertFalse(await self.got(sessions.use('1:a')))
 
 
-class NonceContract(_Contract):
+class NonceStoreContract(_Contract):
     """Contract tests of INonceStore. A nonce with the lifetime SHORT expires during the test."""
 
     SHORT, LONG = 0.2, 60.0

@@ -13,7 +13,7 @@ from attrs import frozen
 from zatotx.model.job_run import job_headers
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal
 from zatotx.wire import json_codec
-from zatotx.wire.xml.parser import is_element, to_bytes
+from zatotx.wire.xml.parser import is_element, serialize_document
 
 BOUNDARY = 'zatotx-testing-boundary'
 CONTENT_TYPE = f'multipart/form-data; boundary={BOUNDARY}'.encode('ascii')
@@ -136,7 +136,7 @@ def encode_payload(payload: Any, data_format: str) -> bytes:
         return payload.encode('utf-8')
     if data_format == XML:
         if is_element(payload):
-            return to_bytes(payload)
+            return serialize_document(payload)
         raise TypeError(f'XML is given as text, bytes or an element, not as a {type(payload).__name__}')
     return json_codec.encode(payload)
 

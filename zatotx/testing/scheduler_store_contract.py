@@ -1,4 +1,4 @@
-"""Contract tests that every implementation of ITickStore and ILeaderStore must pass."""
+"""Contract tests that every implementation of ITickWriter and ILeaderStore must pass."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zatotx.interfaces.scheduler import (
     OVERLAPPING,
     WRITTEN,
     ILeaderStore,
-    ITickStore,
-    OutdatedEpoch,
+    ITickWriter,
+    OutdatedLeaderEpoch,
     TickWrite,
 )
 from zatotx.model.job_run import tick_cid
@@ -24,18 +24,18 @@ else:
     Case = object
 
 
-def tick(job_id: int, moment: int, *, order_key: str = '', skips_overlap: bool = False) -> TickWrite:
+def make_tick(job_id: int, moment: int, *, order_key: str = '', skips_overlap: bool = False) -> TickWrite:
     """Create a tick for use in contract tests."""
     cid = tick_cid('c', job_id, moment)
     message = WorkMessage(id=cid, cid=cid, service='a.b', payload=f'{job_id}:{moment}', order_key=order_key)
     return TickWrite(job_id=job_id, tick=moment, message=message, skips_overlap=skips_overlap)
 
 
-class TickStoreContract(Case):
-    """Contract tests of ITickStore. The subclass, a TestCase of trial, creates the store, returns the written messages
+class TickWriterContract(Case):
+    """Contract tests of ITickWriter. The subclass, a TestCase of trial, creates the store, returns the written messages
     and simulates the loss of its data."""
 
-    def tick_store(self) -> ITickStore:
+    def tick_store(self) -> ITickWriter:
         """Return the store, always the same one."""
         raise NotImplementedError
 
@@ -50,11 +50,11 @@ class TickStoreContract(Case):
     async def test_each_once(self) -> None:
         """A tick is written once; one that is not later than the last of its job is a duplicate."""
         store = self.tick_store()
-        verifyObject(ITickStore, store)
+        verifyObject(ITickWriter, store)
         self.assertEqual(await store.begin(1, 0), 0)
         now = 1_800_000_000_000_001
-        self.assertEqual(await store.write(1, [tick(1, now), tick(2, now)]), [WRITTEN, WRITTEN])
-        results = await store.write(1, [tick(1, now), tick(1, now - 1), tick(1, now + 1)])
+        self.assertEqual(await store.write(1, [make_tick(1, now), make_tick(2, now)]), [WRITTEN, WRITTEN])
+        results = await store.write(1, [make_tick(1, now), make_tick(1, now - 1), make_tick(1, now + 1)])
         self.assertEqual(results, [DUPLICATE, DUPLICATE, WRITTEN])
         self.assertEqual(await self.payloads(), [f'1:{now}', f'2:{now}', f'1:{now + 1}'])
         self.assertEqual(await store.last_ticks([1, 2, 3]), [now + 1, now, None])
@@ -67,18 +67,18 @@ class TickStoreContract(Case):
         store = self.tick_store()
         await store.begin(3, 0)
         await store.begin(4, 0)
-        await self.assertFailure(store.write(3, [tick(1, 5)]), OutdatedEpoch)
-        await self.assertFailure(store.begin(3, 0), OutdatedEpoch)
+        await self.assertFailure(store.write(3, [make_tick(1, 5)]), OutdatedLeaderEpoch)
+        await self.assertFailure(store.begin(3, 0), OutdatedLeaderEpoch)
         self.assertEqual(await self.payloads(), [])
-        self.assertEqual(await store.write(4, [tick(1, 5)]), [WRITTEN])
+        self.assertEqual(await store.write(4, [make_tick(1, 5)]), [WRITTEN])
 
     async def test_lost_data(self) -> None:
         """After a loss of all data nothing is written until a leader begins, whose recovery point is kept."""
         store = self.tick_store()
         await store.begin(1, 0)
-        await store.write(1, [tick(1, 5)])
+        await store.write(1, [make_tick(1, 5)])
         await self.lose_data()
-        await self.assertFailure(store.write(1, [tick(1, 6)]), OutdatedEpoch)
+        await self.assertFailure(store.write(1, [make_tick(1, 6)]), OutdatedLeaderEpoch)
         self.assertEqual(await store.begin(2, 1_800_000_000_000_001), 1_800_000_000_000_001)
         self.assertEqual(await store.begin(3, 7), 1_800_000_000_000_001)
         self.assertEqual(await store.last_ticks([1]), [None])
@@ -87,10 +87,16 @@ class TickStoreContract(Case):
         """While a message of its order key is there, a tick that skips overlaps is not written, and counts as done."""
         store = self.tick_store()
         await store.begin(1, 0)
-        results = await store.write(1, [
-            tick(1, 5, order_key='a', skips_overlap=True), tick(1, 6, order_key='a', skips_overlap=True),
-            tick(2, 5, order_key='b', skips_overlap=True), tick(3, 5, order_key='c'), tick(3, 6, order_key='c'),
-        ])  # fmt: skip
+        results = await store.write(
+            1,
+            [
+                make_tick(1, 5, order_key='a', skips_overlap=True),
+                make_tick(1, 6, order_key='a', skips_overlap=True),
+                make_tick(2, 5, order_key='b', skips_overlap=True),
+                make_tick(3, 5, order_key='c'),
+                make_tick(3, 6, order_key='c'),
+            ],
+        )
         self.assertEqual(results, [WRITTEN, OVERLAPPING, WRITTEN, WRITTEN, WRITTEN])
         self.assertEqual(await store.last_ticks([1]), [6])
         self.assertEqual((await self.payloads())[:3], ['1:5', '2:5', '3:5'])

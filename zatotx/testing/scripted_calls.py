@@ -10,11 +10,11 @@ from attrs import define, field
 
 from zatotx.interfaces.outgoing import connection_not_found
 from zatotx.model.errors import Inactive, ServiceUnavailable, Timeout
-from zatotx.testing.api_signatures import ROWS, signature_of
+from zatotx.testing.connection_api_signatures import ROWS, outgoing_method_signatures
 from zatotx.testing.connection_results import (
     DelayedResult,
     ImmediateResult,
-    NoResult,
+    NeverCompletingResult,
     Response,
     ScriptedResult,
     copy_containers,
@@ -74,7 +74,7 @@ class Call:
 
 
 @define(frozen=True)
-class Matcher:
+class CallMatcher:
     """Selects the calls to which an entry of a script applies."""
 
     method: str = ''  # '' = any
@@ -111,7 +111,7 @@ def _same(expected: Any, actual: Any) -> bool:
 class ScriptEntry:
     """One entry of a script. It consists of a condition on calls, and the result of matching calls."""
 
-    matcher: Matcher
+    matcher: CallMatcher
     result: ScriptedResult
     times: int | None  # remaining uses; None = unlimited
     played: int = 0
@@ -169,7 +169,7 @@ class Expectation:
     An entry is used once, or `times` times; with None, any number of times including none.
     """
 
-    def __init__(self, script: Script, matcher: Matcher) -> None:
+    def __init__(self, script: Script, matcher: CallMatcher) -> None:
         self._script = script
         self._matcher = matcher
 
@@ -209,7 +209,7 @@ class Expectation:
 
     def never_answers(self, *, times: int | None = 1) -> Self:
         """Keep the service waiting until its deadline."""
-        return self._add(NoResult(), times)
+        return self._add(NeverCompletingResult(), times)
 
     def is_missing(self) -> None:
         """Declare that nothing of this name exists: accessing it raises NotFound."""
@@ -225,7 +225,7 @@ class ServiceScript(Expectation):
 
     def on(self, payload: Any = ANY_PAYLOAD, *, where: Callable[[Call], object] | None = None) -> Expectation:
         """Limit the following entry to calls with this payload; `where` receives the Call."""
-        return Expectation(self._script, Matcher(args=() if payload is ANY_PAYLOAD else (payload,), where=where))
+        return Expectation(self._script, CallMatcher(args=() if payload is ANY_PAYLOAD else (payload,), where=where))
 
 
 class ConnectionScript(Expectation):
@@ -238,10 +238,10 @@ class ConnectionScript(Expectation):
         An argument that is a function is called with the actual value and returns whether it matches; `where` is called
         with the Call.
         """
-        return ConnectionScript(self._script, Matcher(method, args, kwargs, where))
+        return ConnectionScript(self._script, CallMatcher(method, args, kwargs, where))
 
     def _shaped(self, value: Any, **head: Any) -> Any:
-        signature = signature_of(self._script.kind)
+        signature = outgoing_method_signatures(self._script.kind)
         if signature.has_http_results:
             return value if isinstance(value, Response) else Response.of(value, **head)
         return to_rows(value) if signature.results == ROWS else value
@@ -253,7 +253,7 @@ class ConnectionScript(Expectation):
         HTTP connections return a response with `status`, `headers` and the value as `.data`, SQL connections rows for
         dicts, others the value itself.
         """
-        if (status != 200 or headers) and not signature_of(self._script.kind).has_http_results:
+        if (status != 200 or headers) and not outgoing_method_signatures(self._script.kind).has_http_results:
             raise TypeError(f'Answers of {self._script.kind} have no status and no headers')
         head = {'status_code': status, 'headers': dict(headers or {})}
         return self._add(
@@ -263,7 +263,7 @@ class ConnectionScript(Expectation):
     def answers_status(self, status: int, value: Any = '', *, headers: Mapping[str, str] | None = None,
                        times: int | None = 1) -> Self:
         """Return an HTTP response with that status."""
-        if not signature_of(self._script.kind).has_http_results:
+        if not outgoing_method_signatures(self._script.kind).has_http_results:
             raise TypeError(f'Answers of {self._script.kind} have no status: script the fault, e.g. refuses()')
         return self.answers(value, status=status, headers=headers, times=times)
 

@@ -13,17 +13,13 @@ from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
 from zatotx.testing import scripted_soap
-from zatotx.testing.api_signatures import signature_of, signatures
+from zatotx.testing.connection_api_signatures import method_signatures_by_kind, outgoing_method_signatures
 from zatotx.testing.connection_results import Response, complete_response
-from zatotx.testing.scripted_calls import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+from zatotx.testing.scripted_calls import Call, CallMatcher, ConnectionScript, Scripts, canonical_kind
 from zatotx.testing.scripted_files import open_scripted
 
-# Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.
+# Positional arguments after the cid in Zato's calls of an HTTP connection.
 _ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
-_ZATO_SEND: Mapping[str, tuple[str, ...]] = {
-    'amqp': ('exchange', 'routing_key', 'properties', 'headers'),
-    'ibm_mq': ('queue', 'delivery_mode', 'expiration', 'priority', 'max_chars_printed'),
-}
 
 
 class OutgoingScripts:
@@ -46,7 +42,7 @@ class KindScripts:
         self._scripts, self._kind = scripts, kind
 
     def __getitem__(self, name: str) -> ConnectionScript:
-        return ConnectionScript(self._scripts.script_for(self._kind, name), Matcher())
+        return ConnectionScript(self._scripts.script_for(self._kind, name), CallMatcher())
 
 
 @implementer(IOutgoingConnections)
@@ -87,7 +83,7 @@ class KindDouble:
 
     def send(self, message: Any, name: str, *args: Any, **options: Any) -> Any:
         """Send a message; Zato's form of `[name].send(message, …)`."""
-        keywords = dict(zip(_ZATO_SEND.get(self._kind, ()), args, strict=False))
+        keywords = dict(zip(outgoing_method_signatures(self._kind).positional[1:], args, strict=False))
         return self[name].send(message, *args[len(keywords):], **keywords, **options)
 
 
@@ -104,7 +100,7 @@ class ConnectionDouble:
     @property
     def conn(self) -> Any:
         """The methods in Zato's form, with the cid as first argument; the connection itself if its kind has none."""
-        return ZatoConnDouble(self) if signature_of(self._target[0]).zato_methods else self
+        return ZatoConnDouble(self) if outgoing_method_signatures(self._target[0]).zato_methods else self
 
     def __getattr__(self, method: str) -> Any:
         if method.startswith('_'):
@@ -112,7 +108,7 @@ class ConnectionDouble:
         kind = self._target[0]
         if kind == scripted_soap.SOAP and method == 'client':
             return self._client()
-        signature = signatures().get(kind)
+        signature = method_signatures_by_kind().get(kind)
         if signature is not None:
             signature.check_method(method, signature.methods)
 
@@ -167,7 +163,7 @@ class ConnectionDouble:
             response = scripted_soap.read_scripted_response(
                 result, outgoing.scripts.script_for(*self._target).title, caller.cid
             )
-            return scripted_soap.to_record(response.data) if isinstance(response, Response) else response
+            return scripted_soap.to_soap_record(response.data) if isinstance(response, Response) else response
 
         return caller.run(run)
 
@@ -234,7 +230,7 @@ class ZatoConnDouble:
         if method.startswith('_'):
             raise AttributeError(method)
         kind = self._connection._target[0]
-        signature = signatures()[kind]
+        signature = method_signatures_by_kind()[kind]
         signature.check_method(method, signature.zato_methods)
         if kind == scripted_soap.SOAP and method == 'client':
             return self._connection._client

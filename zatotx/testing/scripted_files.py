@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any
 
-from zatotx.connectors.remote_files import OpeningFile, RemoteFile
+from zatotx.connectors.remote_files import FileOpening, RemoteFile
 from zatotx.interfaces.outgoing import IServiceCall
 
 CHUNK_SIZE = 64 * 1024
@@ -68,4 +68,4 @@ def open_scripted(
         return opened(await result)
 
     result = run()
-    return OpeningFile(opening()) if isawaitable(result) else opened(result)
+    return FileOpening(opening()) if isawaitable(result) else opened(result)

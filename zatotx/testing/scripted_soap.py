@@ -9,7 +9,7 @@ from typing import Any, Self
 from attrs import evolve, frozen
 
 from zatotx.model.errors import BadStatus
-from zatotx.model.soap import PeerFault
+from zatotx.model.soap_message import PeerFault
 from zatotx.testing.connection_results import Response
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.faults import read_fault
@@ -63,7 +63,9 @@ def _parsed(value: Any) -> Any:
         return parser.ensure_own_tree(value)
     if isinstance(value, str):
         value = value.encode('utf-8')
-    return parser.parse(value.strip()) if isinstance(value, bytes) and value.lstrip().startswith(b'<') else value
+    return (
+        parser.parse_document(value.strip()) if isinstance(value, bytes) and value.lstrip().startswith(b'<') else value
+    )
 
 
 class SoapRecord(dict[str, Any]):
@@ -79,11 +81,11 @@ class SoapRecord(dict[str, Any]):
         self[name] = value
 
 
-def to_record(value: Any) -> Any:
+def to_soap_record(value: Any) -> Any:
     """Convert the scripted result of an operation. Dicts are converted to records."""
     if isinstance(value, Mapping):
-        return SoapRecord({name: to_record(item) for name, item in value.items()})
-    return [to_record(item) for item in value] if isinstance(value, list) else value
+        return SoapRecord({name: to_soap_record(item) for name, item in value.items()})
+    return [to_soap_record(item) for item in value] if isinstance(value, list) else value
 
 
 RunOperation = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]  # runs an operation

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.services import IServiceMap, IServiceStore
+from zatotx.interfaces.services import IServiceMap, IServiceMapHolder
 from zatotx.model.message import Message, Reply
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
@@ -25,11 +25,11 @@ from zatotx.service.compat.bunch import bunchify
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.testing.call_result import Answer, ChannelAnswer, Pending, make_answer, make_channel_answer
-from zatotx.testing.clock import KitClock, ReactorTimers
+from zatotx.testing.clock import KitClock, TestReactorTimers
 from zatotx.testing.kit_redis.client import MemoryRedis
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.log_recorder import LogRecorder
-from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CountingStats
+from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CallCountingStats
 from zatotx.testing.recording_invoker import KitCodecs, KitErrorReplies, KitInvoker, KitNode
 from zatotx.testing.request_builder import NO_PAYLOAD, Request, build_message
 from zatotx.testing.scripted_calls import (
@@ -37,7 +37,7 @@ from zatotx.testing.scripted_calls import (
     MISSING,
     SERVICE,
     Call,
-    Matcher,
+    CallMatcher,
     Scripts,
     ServiceScript,
     Unscripted,
@@ -47,7 +47,7 @@ from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoin
 from zatotx.testing.service_file import ServiceFile
 
 
-@implementer(IServiceMap, IServiceStore)
+@implementer(IServiceMap, IServiceMapHolder)
 class FakeServices:
     """An IServiceMap of services by name. Calling a service that is neither provided nor scripted fails the test."""
 
@@ -61,7 +61,7 @@ class FakeServices:
         return self
 
     def add(self, services: type[Service] | ServiceFile) -> list[str]:
-        """Add services and return their names. Raises BadDeclaration."""
+        """Add services and return their names. Raises InvalidServiceClass."""
         return [
             self._add_class(cls) for cls in (services.services if isinstance(services, ServiceFile) else [services])
         ]
@@ -73,7 +73,7 @@ class FakeServices:
         if known is not None and known.cls is not cls:
             raise ValueError(f'Two services of this test are called {name}: {known.cls.__name__} and {cls.__name__}')
         if known is None:
-            self._entries[name] = ServiceEntry.for_class(cls, name=name, stats=CountingStats())
+            self._entries[name] = ServiceEntry.for_class(cls, name=name, stats=CallCountingStats())
         return name
 
     def __iter__(self) -> Iterator[ServiceEntry]:
@@ -104,7 +104,7 @@ class FakeServices:
                 result = scripts.next_result(call, '' if caller is None else caller.entry.name)
                 self.response.payload = await result.run(call, self.cid, clock)
 
-        return ServiceEntry.for_class(Scripted, name=name, stats=CountingStats(), is_active=active)
+        return ServiceEntry.for_class(Scripted, name=name, stats=CallCountingStats(), is_active=active)
 
 
 STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)  # the value of self.time when a test begins
@@ -177,7 +177,7 @@ class ServiceKit(ObservedEffects):
             error_replies=KitErrorReplies(self._recorder),
             offload=_run_inline,
         )
-        self._timers: Any = self.clock if reactor is None else ReactorTimers(reactor)  # of deadlines
+        self._timers: Any = self.clock if reactor is None else TestReactorTimers(reactor)  # of deadlines
         self._dispatcher = Dispatcher(pipeline, self._timers)
         self._numbers = count(1)
         for service in services:
@@ -211,7 +211,7 @@ class ServiceKit(ObservedEffects):
 
     def invokes(self, name: str) -> ServiceScript:
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""
-        return ServiceScript(self._scripts.script_for(SERVICE, name), Matcher())
+        return ServiceScript(self._scripts.script_for(SERVICE, name), CallMatcher())
 
     def scheduled(self, name: str) -> list[SchedulerJob]:
         """Return the jobs that services created for a service with self.schedule. None of them runs in a test."""
@@ -265,7 +265,7 @@ class ServiceKit(ObservedEffects):
         """Restore the loggers and end the threads. Idempotent."""
         self._recorder.close()
         self._invoker.close()
-        if isinstance(self._timers, ReactorTimers):
+        if isinstance(self._timers, TestReactorTimers):
             self._timers.cancel()
 
     def __enter__(self) -> Self:

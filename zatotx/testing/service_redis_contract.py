@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 from zatotx.interfaces.redis import RedisError
 from zatotx.interfaces.service_redis import CommandRefusedError, IServiceCommands, IServiceRedis
 from zatotx.model.errors import Conflict
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.rules.redis.command_table import CLUSTER_PREFIX
 from zatotx.rules.redis.redis_py_methods import METHODS
 

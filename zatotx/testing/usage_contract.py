@@ -8,7 +8,7 @@ from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.statistics import IUsageStore
 from zatotx.model.service_usage import ServiceUsage
-from zatotx.rules.statistics.periods import HOUR, MINUTE
+from zatotx.rules.statistics.calendar_periods import HOUR, MINUTE
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case

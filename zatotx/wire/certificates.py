@@ -178,7 +178,7 @@ def _unescape(match: re.Match[str]) -> str:
     return bytes.fromhex(match[1].replace('\\', '')).decode('utf-8') if match[1] else match[2]
 
 
-def from_certificate_name(name: Name) -> DistinguishedName:
+def parse_certificate_name(name: Name) -> DistinguishedName:
     """Convert the distinguished name of a certificate to a DistinguishedName, and preserve the order of its
     attributes."""
     return tuple(

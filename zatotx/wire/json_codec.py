@@ -19,7 +19,7 @@ __all__ = [
     'estimate_memory',
     'exceeds_depth',
     'has_more_keys',
-    'with_success',
+    'wrap_in_zato_envelope',
     'write_error',
 ]
 
@@ -65,7 +65,7 @@ def write_error(cid: str, details: str) -> bytes:
     return encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
 
 
-def with_success(cid: str, element: str, value: object) -> dict[str, object]:
+def wrap_in_zato_envelope(cid: str, element: str, value: object) -> dict[str, object]:
     """Return the response of a zato.* service in Zato's JSON format, which contains `zato_env`, and the value in the
     element `element`."""
     return {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, element: value}

@@ -19,7 +19,7 @@ from zatotx.admin.screens import all_routes
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.tables import columns_of
 from zatotx.admin.type_catalog import TypeDescription
-from zatotx.api.schema import describe_type
+from zatotx.api.object_type_descriptions import describe_type
 from zatotx.schema.meta import fields_of
 
 BASE = 'http://127.0.0.1:8183'

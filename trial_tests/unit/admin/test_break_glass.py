@@ -15,10 +15,10 @@ from trial_tests.unit.admin.test_application import TOKEN, ApplicationTestCase
 from zatotx.admin.break_glass import IDLE_TIMEOUT, MAX_AGE, BreakGlassAccount
 from zatotx.admin.cluster_api import ApiError
 from zatotx.cli.environment.components.web_admin import find_break_glass, write_break_glass
-from zatotx.cli.environment.layout import Credentials
+from zatotx.cli.environment.environment_layout import UserCredentials
 from zatotx.odb.secrets import hash_secret
 
-ACCOUNT = Credentials('break-glass', 'only in an emergency')
+ACCOUNT = UserCredentials('break-glass', 'only in an emergency')
 HASH = hash_secret(ACCOUNT.password)
 AWAY = ApiError(0, ['No server of the cluster can be reached: http://a'])
 

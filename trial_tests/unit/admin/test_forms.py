@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.cluster_api import TYPES
 from zatotx.admin.forms import Control, Form, FormData, build_form, known_errors, to_request
 from zatotx.admin.type_catalog import FieldDescription, TypeDescription
-from zatotx.api.schema import describe_type
+from zatotx.api.object_type_descriptions import describe_type
 
 REST = msgspec.convert(describe_type(TYPES['channel_rest'], TYPES), TypeDescription)
 BASIC = msgspec.convert(describe_type(TYPES['basic_auth'], TYPES), TypeDescription)

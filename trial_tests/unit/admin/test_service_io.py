@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx import Bool, Int, Service
 from zatotx.admin.service_io import ServiceIo
-from zatotx.api.service_description import describe_input_output
+from zatotx.api.service_io_and_source import describe_input_output
 from zatotx.service.io.elements import Decimal, List, Secret
 from zatotx.service.service_entry import ServiceEntry
 

@@ -16,8 +16,8 @@ from zatotx.admin.preferences import Preferences
 from zatotx.admin.screens.usage_statistics import heading_of
 from zatotx.admin.usage_report import make_report, period_labels
 from zatotx.model.service_usage import ServiceUsage, UsageByService
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR, start_of
-from zatotx.rules.statistics.reports import make_rows
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR, period_start
+from zatotx.rules.statistics.usage_rows import make_usage_rows
 
 NOW = 1_796_000_400.0  # 2026-11-30 01:00 UTC
 BOUNDS = (0.01, 0.1, 1.0)
@@ -34,7 +34,7 @@ PERIODS: list[UsageByService] = [
 
 def rows(periods: list[UsageByService] | None = None) -> list[dict[str, Any]]:
     """Rows as zato.stats.trends.get-trends has them."""
-    return make_rows(PERIODS if periods is None else periods, seconds=180, bounds=BOUNDS)
+    return make_usage_rows(PERIODS if periods is None else periods, seconds=180, bounds=BOUNDS)
 
 
 class ChartTests(SynchronousTestCase):
@@ -93,7 +93,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(period_labels(HOUR, NOW, NOW + 1, tokyo), ['10:00'])
         self.assertEqual(period_labels(DAY, NOW, NOW + 86_400, tokyo), ['30 Nov', '01 Dec'])
         self.assertEqual(period_labels(MONTH, NOW, NOW + 86_400, tokyo), ['Nov 2026', 'Dec 2026'])
-        headings = [heading_of(period, start_of(period, NOW)) for period in (DAY, WEEK, MONTH, YEAR)]
+        headings = [heading_of(period, period_start(period, NOW)) for period in (DAY, WEEK, MONTH, YEAR)]
         self.assertEqual(headings, ['Monday, 30 November 2026', 'Week 49 of 2026, from 30 November', 'November 2026',
                                     '2026'])  # fmt: skip
 

@@ -17,7 +17,7 @@ from zatotx.ca.certificate_index import (
     format_subject,
     parse_index,
 )
-from zatotx.ca.subject import Subject, make_name
+from zatotx.ca.certificate_names import CertificateSubject, make_distinguished_name
 
 LINE = 'V\t271130143245Z\t\t02E188\tlb-agent-cert-2026-11-30_14-32-45.pem\t/CN=lb-agent\n'
 END = datetime(2027, 11, 30, 14, 32, 45, tzinfo=UTC)
@@ -81,5 +81,7 @@ class IndexTests(SynchronousTestCase):
 
     def test_subjects(self) -> None:
         """Subjects are written as OpenSSL writes them: ASCII, other bytes escaped."""
-        name = make_name(Subject('Żak', organization='A/B', organizational_unit='', locality='', state=''))
+        name = make_distinguished_name(
+            CertificateSubject('Żak', organization='A/B', organizational_unit='', locality='', state='')
+        )
         self.assertEqual(format_subject(name), '/C=US/O=A/B/CN=\\xC5\\xBBak')

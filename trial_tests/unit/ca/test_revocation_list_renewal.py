@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.certificate_authority import CertificateAuthority
+from zatotx.ca.certificate_names import CertificateSubject
 from zatotx.ca.revocation_list_renewal import INTERVAL, RevocationListRenewal, find_authority
-from zatotx.ca.subject import Subject
 from zatotx.testing.log_recorder import LogRecorder
 
 
@@ -37,7 +37,7 @@ class RenewalTests(SynchronousTestCase):
 
     def open(self, directory: Path, *, create: bool = False) -> CertificateAuthority:
         now = lambda: self.now + timedelta(seconds=self.clock.seconds())  # noqa: E731
-        return CertificateAuthority.create(directory, Subject('CA'), now=now) if create \
+        return CertificateAuthority.create(directory, CertificateSubject('CA'), now=now) if create \
             else CertificateAuthority(directory, now=now)  # fmt: skip
 
     def stop(self) -> None:
@@ -92,7 +92,7 @@ class FindTests(SynchronousTestCase):
     def test_found(self) -> None:
         """The authority is found through links to its list."""
         directory = Path(self.mktemp()).absolute()
-        CertificateAuthority.create(directory, Subject('CA'))
+        CertificateAuthority.create(directory, CertificateSubject('CA'))
         link = Path(self.mktemp())
         link.symlink_to(directory / 'ca-material' / 'ca-crl.pem')
         self.assertEqual(find_authority(link), directory)
@@ -100,7 +100,7 @@ class FindTests(SynchronousTestCase):
     def test_not_found(self) -> None:
         """A copy of a list, a list whose authority's key is elsewhere, and a missing file have no authority here."""
         directory = Path(self.mktemp()).absolute()
-        CertificateAuthority.create(directory, Subject('CA'))
+        CertificateAuthority.create(directory, CertificateSubject('CA'))
         crl = directory / 'ca-material' / 'ca-crl.pem'
         copied = Path(self.mktemp())
         copied.write_bytes(crl.read_bytes())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.environment.atomic_files import PREFIX, atomic_directory, publish
+from zatotx.cli.environment.atomic_files import PREFIX, atomic_directory, rename_directory_into_place
 from zatotx.cli.errors import CommandError
 
 
@@ -85,7 +85,7 @@ class AtomicDirectoryTests(SynchronousTestCase):
             return rename(path, to)
 
         self.patch(Path, 'rename', watched)
-        publish(aside, self.target, 'last')
+        rename_directory_into_place(aside, self.target, 'last')
         self.assertEqual(order[-1], 'last')
         self.assertEqual((self.target / 'last').read_text(), 'last')
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
 from trial_tests.support.thread_clock import PATIENCE, ThreadClock
-from zatotx.connectors.blocking_pool import BlockingPool, PoolClosed
+from zatotx.connectors.blocking_pool import BlockingPool, BlockingPoolClosed
 from zatotx.connectors.call_policies import CallTimedOut
 
 
@@ -165,9 +165,9 @@ class BlockingPoolTests(SynchronousTestCase):
         statement, running = self.begin()
         waiting = self.run_in_pool(lambda: 'never')
         closed = self.pool.close()
-        self.failureResultOf(running, PoolClosed)
-        self.failureResultOf(waiting, PoolClosed)
-        self.failureResultOf(self.run_in_pool(lambda: 'late'), PoolClosed)
+        self.failureResultOf(running, BlockingPoolClosed)
+        self.failureResultOf(waiting, BlockingPoolClosed)
+        self.failureResultOf(self.run_in_pool(lambda: 'late'), BlockingPoolClosed)
         self.assertNoResult(closed)
         self.clock.turn()
         self.clock.turn()

@@ -19,7 +19,7 @@ from zatotx.connectors.call_policies import (
 )
 from zatotx.interfaces.meters import NullMeter
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
-from zatotx.rules.resilience.retry import RetryBudget
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget
 
 
 class PeerDownError(Exception):
@@ -136,7 +136,7 @@ class RetryingTests(PolicyCase):
         super().setUp()
         self.decision = TwoAttempts()
         self.send = Retrying[str, str](self.peer.send, self.decision, self.clock, self.meter,
-                                       RetryBudget(share=0.0, min_retries=1)).send  # fmt: skip
+                                       CallRetryBudget(share=0.0, min_retries=1)).send  # fmt: skip
 
     def test_an_error_is_repeated(self) -> None:
         """After the pause that the decision gives, the request is sent again; its response is the call's."""

@@ -14,10 +14,10 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.reactor import as_reactor
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType
-from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, ImmediateTask
+from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, LocalTask
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.metrics.meters import MeterRegistry
-from zatotx.rules.placement import Placement
+from zatotx.rules.channel_placement import Placement
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
@@ -84,7 +84,7 @@ class ChannelsTests(SynchronousTestCase):
 
     def place(self, name: str, placement: Placement, nodes: Any, begin: Any, end: Any) -> Any:
         self.placed.append((name, placement, nodes))
-        return ImmediateTask(begin, end)
+        return LocalTask(begin, end)
 
     def build(self, stored: StoredObject, sources: Any, parts: ChannelParts) -> Double:
         if stored.value.address == 'wrong':

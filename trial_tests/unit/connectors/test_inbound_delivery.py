@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from zatotx.connectors.inbound_delivery import MessageDelivery
-from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, IIdempotencyKeyStore, InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.rules.resilience.inbound_retry import DeliveryPolicy
+from zatotx.rules.resilience.inbound_retry import InboundRetryPolicy
 
 SPEC = ChannelSpec(name='in', kind='lines', service='crm')
 
@@ -49,7 +49,7 @@ class Service:
         self.cancelled += 1
 
 
-@implementer(IDeadLetterSink, IProcessedKeys)
+@implementer(IDeadLetterSink, IIdempotencyKeyStore)
 class Memory:
     """Dead letters and keys in memory."""
 
@@ -94,7 +94,7 @@ class DeliveryTests(SynchronousTestCase):
         self.clock, self.service, self.memory = Clock(), Service(), Memory()
         self.delivery = MessageDelivery(
             title='Channel in (lines)', dispatcher=self.service, clock=self.clock, dead_letters=self.memory,
-            policy=DeliveryPolicy(attempts=3, backoff=1.0, max_delay=10.0), processed_keys=self.memory,
+            policy=InboundRetryPolicy(attempts=3, backoff=1.0, max_delay=10.0), processed_keys=self.memory,
             random=lambda: 1.0, now=lambda: 100.0 + self.clock.seconds(),
         )  # fmt: skip
         self.acks: list[Reply | None] = []
@@ -187,7 +187,7 @@ class DeliveryTests(SynchronousTestCase):
 
     def test_no_capacity(self) -> None:
         """A message waits, without using up attempts, while there is no capacity, but on channels with clients."""
-        self.delivery.policy = DeliveryPolicy(attempts=1)
+        self.delivery.policy = InboundRetryPolicy(attempts=1)
         self.delivery.waits_for_capacity = True
         self.service.outcomes = [reply(Overloaded(None, 'full')) for _ in range(5)]
         delivering = self.deliver()

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
 from trial_tests.support.thread_clock import PATIENCE, ThreadClock
-from zatotx.connectors.blocking_pool import BlockingPool, PoolClosed, SlotHeldByCaller, SlotLease
+from zatotx.connectors.blocking_pool import BlockingPool, BlockingPoolClosed, SlotHeldByCaller, SlotLease
 from zatotx.connectors.call_policies import CallTimedOut
 
 
@@ -48,7 +48,7 @@ class SlotLeaseTests(SynchronousTestCase):
         lease.release()
         self.wait(other)
         self.assertEqual(self.successResultOf(other), 'other')
-        self.failureResultOf(lease.run(lambda: None, timeout=5.0), PoolClosed)
+        self.failureResultOf(lease.run(lambda: None, timeout=5.0), BlockingPoolClosed)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_calls_of_a_lease_run_one_after_the_other(self) -> None:
@@ -106,8 +106,8 @@ class SlotLeaseTests(SynchronousTestCase):
         lease = self.lease()
         waiting = self.pool.run(lambda: 'waited', timeout=5.0)
         drained = self.pool.drain()
-        self.failureResultOf(self.pool.run(lambda: None, timeout=5.0), PoolClosed)
-        self.failureResultOf(self.pool.lease(timeout=5.0), PoolClosed)
+        self.failureResultOf(self.pool.run(lambda: None, timeout=5.0), BlockingPoolClosed)
+        self.failureResultOf(self.pool.lease(timeout=5.0), BlockingPoolClosed)
         running = lease.run(lambda: 'in the lease', timeout=5.0)
         self.wait(running)
         self.assertNoResult(drained)

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import balancer_control
 from trial_tests.support.balancer_control import CONFIG, FakeBalancerControl
-from zatotx.lb.agent.calls import AgentCalls, source_revision
-from zatotx.lb.agent.command_output import format_uptime
+from zatotx.lb.agent.agent_calls import AgentCalls, source_revision
+from zatotx.lb.agent.haproxy_stats_commands import format_uptime
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.lb_agent_messages import AgentCallError
 
@@ -160,6 +160,12 @@ class ChangeTests(CallsTestCase):
         self.assertIn('# here', self.control.source)
         self.assertEqual(self.refused('rename_server', old_name='primary', new_name='server2').status, 409)
         self.assertIn(f'{ADMIN} renamed the server server1 to primary', self.logged()[-1])
+
+    def test_rename_keeps_the_state(self) -> None:
+        """A server in maintenance, whose address may be about to change, gets no requests under its new name."""
+        self.call('set_server_state', name='server1', state='maint')
+        self.call('rename_server', old_name='server1', new_name='primary')
+        self.assertEqual(self.call('get_server_data_dict', name='primary')['primary']['state'], 'MAINT')
 
     def test_source(self) -> None:
         """A text is validated, and applied only if it is to be saved."""

@@ -9,10 +9,10 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.load_balancer import BalancingKey, IServerSlot, NoServerAvailableError, Outcome
-from zatotx.lb.backends.backend import RunningBackend
-from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.server import BackendServer
+from zatotx.interfaces.load_balancer import BalancingKey, IServerSlot, NoServerAvailableError, ServerUseOutcome
+from zatotx.lb.backends.backend_registry import BackendRegistry
+from zatotx.lb.backends.backend_server import BackendServer
+from zatotx.lb.backends.running_backend import RunningBackend
 from zatotx.lb.config.model import (
     Backend,
     Configuration,
@@ -22,7 +22,7 @@ from zatotx.lb.config.model import (
     ServerTimeouts,
     StickyCookie,
 )
-from zatotx.rules.balancing.health import ServerHealth
+from zatotx.rules.balancing.server_health import ServerHealth
 
 KEY = BalancingKey('10.0.0.1', {}, {})
 
@@ -52,10 +52,12 @@ class BackendTestCase(SynchronousTestCase):
         for _ in range(count):
             slot = self.take(backend)
             names.append(slot.name[-1])
-            slot.release(Outcome.RESPONDED)
+            slot.release(ServerUseOutcome.RESPONDED)
         return ''.join(sorted(names))
 
-    def fail_traffic(self, backend: RunningBackend, name: str, outcome: Outcome = Outcome.NOT_CONNECTED) -> None:
+    def fail_traffic(
+        self, backend: RunningBackend, name: str, outcome: ServerUseOutcome = ServerUseOutcome.NOT_CONNECTED
+    ) -> None:
         """Let requests to one server fail until it is ejected."""
         others = tuple(other for other in backend.servers if other != name)
         for _ in range(backend.config.ejection.failures):
@@ -69,8 +71,8 @@ class SlotTests(BackendTestCase):
         slot = self.take(backend)
         self.assertEqual((slot.name, slot.host, slot.port, slot.cookie), ('s1', '127.0.0.1', 8001, ''))
         self.assertEqual([status.current_sessions for status in backend.statuses()], [1])
-        slot.release(Outcome.RESPONDED)
-        slot.release(Outcome.RESET)
+        slot.release(ServerUseOutcome.RESPONDED)
+        slot.release(ServerUseOutcome.RESET)
         [status] = backend.statuses()
         self.assertEqual((status.current_sessions, status.total_requests, status.errors), (0, 1, 0))
 
@@ -91,7 +93,7 @@ class SlotTests(BackendTestCase):
             chosen = []
             for key in keys + keys:
                 slot = self.take(backend, key)
-                slot.release(Outcome.RESPONDED)
+                slot.release(ServerUseOutcome.RESPONDED)
                 chosen.append(slot.name)
             self.assertEqual(chosen[: len(keys)], chosen[len(keys) :])
             self.assertGreater(len(set(chosen)), 5, source)
@@ -137,11 +139,11 @@ class QueueTests(BackendTestCase):
         self.assertIsNone(backend.acquire_now(KEY))
         first, second = backend.acquire(KEY), backend.acquire(KEY)
         self.assertNoResult(first)
-        slot.release(Outcome.RESPONDED)
+        slot.release(ServerUseOutcome.RESPONDED)
         slot = self.successResultOf(first)
         self.assertNoResult(second)
         self.assertIsNone(backend.acquire_now(KEY))
-        slot.release(Outcome.RESPONDED)
+        slot.release(ServerUseOutcome.RESPONDED)
         self.successResultOf(second)
 
     def test_deadline(self) -> None:
@@ -173,7 +175,7 @@ class QueueTests(BackendTestCase):
         first, second = backend.acquire(KEY), backend.acquire(KEY)
         first.cancel()
         self.failureResultOf(first, CancelledError)
-        slot.release(Outcome.ABANDONED)
+        slot.release(ServerUseOutcome.ABANDONED)
         self.successResultOf(second)
         self.assertEqual((backend.queue_length, self.clock.getDelayedCalls()), (0, []))
 
@@ -240,7 +242,7 @@ class StateTests(BackendTestCase):
     def test_outcomes_that_do_not_count(self) -> None:
         """A client that goes away says nothing about the server, and a response starts the count anew."""
         backend = self.backend(Backend(servers=servers(1)))
-        for outcome in [Outcome.ABANDONED] * 9 + [Outcome.RESET, Outcome.RESPONDED] * 9:
+        for outcome in [ServerUseOutcome.ABANDONED] * 9 + [ServerUseOutcome.RESET, ServerUseOutcome.RESPONDED] * 9:
             self.take(backend).release(outcome)
         self.assertEqual(backend.statuses()[0].state, 'UP')
 
@@ -248,7 +250,7 @@ class StateTests(BackendTestCase):
         """If traffic has ejected all servers, all are used."""
         backend = self.backend(Backend(servers=servers(2)))
         for name in ('s1', 's2'):
-            self.fail_traffic(backend, name, Outcome.TIMED_OUT)
+            self.fail_traffic(backend, name, ServerUseOutcome.TIMED_OUT)
         self.assertEqual({self.take(backend).name for _ in range(4)}, {'s1', 's2'})
 
     def test_slow_start(self) -> None:
@@ -279,8 +281,8 @@ class ConfigurationTests(BackendTestCase):
         self.assertEqual((first.name, first.state, first.current_sessions, first.errors), ('s1', 'DOWN', 1, 3))
         self.assertEqual(backend.servers['s1'].admin_state, 'drain')
         self.assertEqual((third.name, self.take(backend).name), ('s3', 's3'))
-        old['s2'].release(Outcome.RESPONDED)
-        old['s1'].release(Outcome.RESPONDED)
+        old['s2'].release(ServerUseOutcome.RESPONDED)
+        old['s1'].release(ServerUseOutcome.RESPONDED)
         self.assertEqual(backend.statuses()[0].current_sessions, 0)
 
     def test_changed_address_and_state(self) -> None:

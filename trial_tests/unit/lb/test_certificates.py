@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from zatotx.lb.config.model import ListenerTls
-from zatotx.lb.tls.certificate_files import file_versions, load_certificate_files
-from zatotx.lb.tls.listener import ContextSet
+from zatotx.lb.tls.certificate_files import file_fingerprints, load_certificate_files
+from zatotx.lb.tls.tls_listener import TlsContextSet
 
 
 class CertificateFileTests(SynchronousTestCase):
@@ -70,7 +70,7 @@ class CertificateFileTests(SynchronousTestCase):
         self.install('a', 'one.example')
         self.install('b', '*.example', 'two.example')
         self.install('c', 'three.other')
-        contexts = ContextSet(ListenerTls(default='c.crt'), self.root, ())
+        contexts = TlsContextSet(ListenerTls(default='c.crt'), self.root, ())
         found = {name: contexts.find(name) for name in (b'one.example', b'ONE.example.', b'two.example', b'x.example',
                                                         b'x.y.example', b'example', b'')}  # fmt: skip
         self.assertIs(found[b'one.example'], found[b'ONE.example.'])
@@ -84,17 +84,17 @@ class CertificateFileTests(SynchronousTestCase):
         for settings, text in ((ListenerTls(default='b.crt'), 'there is no certificate file b.crt'),
                                (ListenerTls(ciphers='NONSENSE'), 'OpenSSL knows none of'),
                                (ListenerTls(client_certificates='required'), 'tls.client_ca: is missing')):  # fmt: skip
-            self.assertIn(text, str(self.assertRaises(ValueError, ContextSet, settings, self.root, ())))
+            self.assertIn(text, str(self.assertRaises(ValueError, TlsContextSet, settings, self.root, ())))
 
     def test_changes_are_noticed(self) -> None:
         """A replaced, an added and a removed file change the versions; nothing else does."""
         certificate, _ = self.install('a', 'one.example')
-        seen = [file_versions([self.directory])]
-        self.assertEqual(file_versions([self.directory]), seen[0])
+        seen = [file_fingerprints([self.directory])]
+        self.assertEqual(file_fingerprints([self.directory]), seen[0])
         os.utime(certificate, (1, 1))
-        seen.append(file_versions([self.directory]))
+        seen.append(file_fingerprints([self.directory]))
         self.install('b', 'two.example')
-        seen.append(file_versions([self.directory]))
+        seen.append(file_fingerprints([self.directory]))
         certificate.unlink()
-        seen.append(file_versions([self.directory]))
+        seen.append(file_fingerprints([self.directory]))
         self.assertEqual(len(set(seen)), 4)

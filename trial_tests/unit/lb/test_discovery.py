@@ -11,11 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
-from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.backend_registry import BackendRegistry
 from zatotx.lb.config.model import Backend, Configuration, Discovery, MainSettings, Server, ServerTls
-from zatotx.lb.discovery.member_list import Member, add_members, parse_member_list
+from zatotx.lb.discovery.member_list import ClusterMember, add_members, parse_member_list
 from zatotx.lb.discovery.poller import DiscoveryPoller, read_members
-from zatotx.lb.discovery.server_list_request import QueriedServer, RequestFailed
+from zatotx.lb.discovery.server_list_request import QueriedServer, ServerListRequestFailed
 
 DISCOVERY = Discovery(username='lb', password='secret', interval=5)
 SEED = {'seed': Server(host='10.0.0.1', port=17010)}
@@ -32,7 +32,9 @@ class MemberListTests(SynchronousTestCase):
         """Servers that run are members, at the address where they listen, or that of their machine."""
         body = listed({'name': 'b', 'bind_host': '0.0.0.0', 'host': 'two.example'}, {'name': 'a'},
                       {'name': 'stopped', 'up_status': 'cleaned'})
-        self.assertEqual(parse_member_list(body), [Member('a', '10.0.0.9', 17010), Member('b', 'two.example', 17010)])
+        self.assertEqual(
+            parse_member_list(body), [ClusterMember('a', '10.0.0.9', 17010), ClusterMember('b', 'two.example', 17010)]
+        )
 
     def test_nonsense(self) -> None:
         """Anything else is an error, so that the last list stays in use."""
@@ -48,7 +50,11 @@ class MemberListTests(SynchronousTestCase):
             'a': Backend(servers=SEED, discovery=Discovery(username='u', password='p', tls=tls, max_connections=3)),
             'b': Backend(servers=SEED),
         })  # fmt: skip
-        members = [Member('seed', 'x', 1), Member('same', '10.0.0.1', 17010), Member('new', '10.0.0.2', 17010)]
+        members = [
+            ClusterMember('seed', 'x', 1),
+            ClusterMember('same', '10.0.0.1', 17010),
+            ClusterMember('new', '10.0.0.2', 17010),
+        ]
         extended = add_members(configuration, {'a': members, 'b': members, 'gone': members})
         self.assertEqual(extended.backends['a'].servers,
                          {**SEED, 'new': Server(host='10.0.0.2', port=17010, tls=tls, max_connections=3)})
@@ -75,7 +81,7 @@ class PollerTests(SynchronousTestCase):
         self.asked.append(server.name)
         if server.name in self.responses:
             return succeed(self.responses[server.name])
-        return fail(RequestFailed('it refuses connections'))
+        return fail(ServerListRequestFailed('it refuses connections'))
 
     def changed(self) -> None:
         self.changes += 1

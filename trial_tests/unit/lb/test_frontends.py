@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from zatotx.lb.config.model import Configuration, Frontend, MainSettings
-from zatotx.lb.frontend import IFrontend, IFrontendUpdate
+from zatotx.lb.frontend_interfaces import IFrontend, IFrontendUpdate
 from zatotx.lb.frontends import Frontends, PreparedFrontends
 
 

@@ -15,14 +15,19 @@ from zope.interface import implementer
 
 from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.interfaces.load_balancer import ExchangeRecord, LocalResponse, ServerStatus
-from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.backend_registry import BackendRegistry
 from zatotx.lb.config.model import Backend, Configuration, MainSettings, Server, Stats
-from zatotx.lb.statistics.counters import ExchangeCounters
-from zatotx.lb.statistics.log_format import LineFormatter, Loads
+from zatotx.lb.statistics.exchange_counters import ExchangeCounters
+from zatotx.lb.statistics.haproxy_log_format import OpenConnectionCounts, RequestLogFormatter
 from zatotx.lb.statistics.metrics import sample_metrics
-from zatotx.lb.statistics.page import render_page
-from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
-from zatotx.lb.statistics.snapshot import HistoryPoint, StatisticsSnapshot, make_history_point, merge
+from zatotx.lb.statistics.statistics_page import render_statistics_page
+from zatotx.lb.statistics.statistics_responder import StatisticsResponder, prepare_metrics
+from zatotx.lb.statistics.statistics_snapshot import (
+    HistoryPoint,
+    StatisticsSnapshot,
+    make_history_point,
+    merge_snapshots,
+)
 from zatotx.lb.statistics.statistics_source import RecordedStatistics
 from zatotx.metrics.exposition import render_sample
 
@@ -44,14 +49,14 @@ def status(name: str = 's1', **more: Any) -> ServerStatus:
 
 
 class LogLineTests(SynchronousTestCase):
-    def line(self, loads: Loads = Loads(), **more: Any) -> str:  # noqa: B008 - immutable
-        return LineFormatter().format_exchange(record(**more), MOMENT, loads)
+    def line(self, loads: OpenConnectionCounts = OpenConnectionCounts(), **more: Any) -> str:  # noqa: B008 - immutable
+        return RequestLogFormatter().format_exchange(record(**more), MOMENT, loads)
 
     def test_http(self) -> None:
         """The line of a request has the fields of HAProxy's `httplog`, in their order."""
         moment = time.strftime('%d/%b/%Y:%H:%M:%S', time.localtime(MOMENT)) + '.500'
         self.assertEqual(
-            self.line(Loads(9, 8, 7, 6, 5), retries=1),
+            self.line(OpenConnectionCounts(9, 8, 7, 6, 5), retries=1),
             f'10.0.1.2:33317 [{moment}] front bck/s1 10/0/30/69/109 200 2750 - - ---- 9/8/7/6/1 0/5 '
             '"GET /a?b HTTP/1.1"',
         )
@@ -144,7 +149,7 @@ class SumTests(SynchronousTestCase):
         one.backends['bck'].queued = 3
         one = msgspec.json.decode(msgspec.json.encode(one), type=StatisticsSnapshot)
         parent = StatisticsSnapshot(servers=[status(state='DOWN', total_requests=0)], workers=0)
-        total = merge([parent, one, one.ended(), one])
+        total = merge_snapshots([parent, one, one.ended(), one])
         self.assertEqual((total.workers, total.backends['bck'].queued, total.backends['bck'].traffic.requests),
                          (2, 6, 3))
         self.assertEqual((total.servers[0].state, total.servers[0].total_requests), ('DOWN', 0))
@@ -201,7 +206,7 @@ class PageTests(SynchronousTestCase):
 
     def test_page(self) -> None:
         """The page is well-formed HTML, escapes what it shows, and has neither scripts nor styles in attributes."""
-        text = render_page(self.snapshot, title='<t>', facts=[('a', '<')], refresh=5).decode()
+        text = render_statistics_page(self.snapshot, title='<t>', facts=[('a', '<')], refresh=5).decode()
         tags = Tags()
         tags.feed(text)
         self.assertEqual(tags.open, [])

@@ -9,7 +9,7 @@ from trial_tests.support.lb_memory import (
     Line,
     LoadBalancerTests,
     MemoryFrontend,
-    Outcome,
+    ServerUseOutcome,
 )
 from zatotx.lb.config.model import Backend, Frontend, ServerTimeouts
 
@@ -40,7 +40,7 @@ class UpgradeTests(LoadBalancerTests):
         client.end()
         memory.clock.advance(0)
         self.assertTrue(server.closed)
-        self.assertEqual(memory.backend.outcomes, [[Outcome.RESPONDED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.RESPONDED]])
         self.assertEqual([(record.status, record.received_bytes, record.sent_bytes) for record in memory.log],
                          [(101, 16, 5)])  # fmt: skip
 
@@ -80,7 +80,7 @@ class UpgradeTests(LoadBalancerTests):
         client = memory.client(UPGRADE)
         memory.servers[0].say(SWITCH.replace(b'Upgrade: websocket', b'Upgrade: h2c'))
         self.assertIn(b'502 Bad Gateway', client.taken())
-        self.assertEqual(memory.backend.outcomes, [[Outcome.MALFORMED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.MALFORMED]])
 
     def test_server_ends(self) -> None:
         """When the server closes, the client gets the rest, and its connection ends; after a reset, with a reset."""
@@ -151,7 +151,7 @@ class TcpTests(LoadBalancerTests):
         record, = memory.log
         self.assertEqual((record.received_bytes, record.sent_bytes, record.server, record.termination),
                          (2, 11, 'one', 'CD'))  # fmt: skip
-        self.assertEqual(memory.backend.outcomes, [[Outcome.RESPONDED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.RESPONDED]])
 
     def test_nothing_is_read_before_the_server_is_connected(self) -> None:
         """Memory is bounded, however much a client sends to a server that does not accept yet."""
@@ -195,7 +195,7 @@ class TcpTests(LoadBalancerTests):
         memory.client()
         memory.wait(16)
         self.assertEqual(memory.dialed, [18000, 18001])
-        self.assertEqual(memory.backend.outcomes, [[Outcome.NOT_CONNECTED], []])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.NOT_CONNECTED], []])
 
     def test_server_that_probes_find_down(self) -> None:
         """A connection that the server has not accepted yet goes to another one; those that it has accepted stay."""

@@ -8,16 +8,16 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.load_balancer import BalancingKey, Outcome
-from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.server import BackendServer
+from zatotx.interfaces.load_balancer import BalancingKey, ServerUseOutcome
+from zatotx.lb.backends.backend_registry import BackendRegistry
+from zatotx.lb.backends.backend_server import BackendServer
 from zatotx.lb.config.model import Backend, Configuration, MainSettings, Server
-from zatotx.lb.statistics.snapshot import BackendFigures, StatisticsSnapshot, Traffic
-from zatotx.lb.workers.shared_state import POLL_INTERVAL, ParentServers, SharedServers, WorkerServers
+from zatotx.lb.statistics.statistics_snapshot import BackendFigures, StatisticsSnapshot, TrafficFigures
+from zatotx.lb.workers.server_state_sharing import POLL_INTERVAL, ParentServers, SharedServers, WorkerServers
 from zatotx.lb.workers.statistics_files import ParentStatistics, WorkerStatistics
 from zatotx.processes.workers.shared_counters import create_counters_file
-from zatotx.rules.balancing.health import ServerHealth
-from zatotx.rules.balancing.server_state_encoding import SharedServerState, decode_state, encode_state
+from zatotx.rules.balancing.server_health import ServerHealth
+from zatotx.rules.balancing.shared_server_state import SharedServerState, decode_server_state, encode_server_state
 
 KEY = BalancingKey('', {}, {})
 BACKEND = Backend(servers={'s1': Server(host='127.0.0.1', port=1, max_connections=2)})
@@ -30,10 +30,12 @@ class StateCodeTests(SynchronousTestCase):
             for admin in ('ready', 'drain', 'maint'):
                 for probes in (0, 1, 2**20 - 1):
                     state = SharedServerState(is_down, admin, probes)
-                    self.assertEqual(decode_state(encode_state(state)), state)
-                    self.assertLess(encode_state(state), 2**31)
-        self.assertEqual(decode_state(encode_state(SharedServerState(False, 'ready', 2**20 + 3))), (False, 'ready', 3))
-        self.assertIsNone(decode_state(0))
+                    self.assertEqual(decode_server_state(encode_server_state(state)), state)
+                    self.assertLess(encode_server_state(state), 2**31)
+        self.assertEqual(
+            decode_server_state(encode_server_state(SharedServerState(False, 'ready', 2**20 + 3))), (False, 'ready', 3)
+        )
+        self.assertIsNone(decode_server_state(0))
 
 
 class SharedServerTests(SynchronousTestCase):
@@ -89,7 +91,7 @@ class SharedServerTests(SynchronousTestCase):
         for _ in range(3):
             slot = backend.acquire_now(KEY)
             assert slot is not None
-            slot.release(Outcome.RESET)
+            slot.release(ServerUseOutcome.RESET)
         self.wait()
         self.assertEqual((self.states(), self.probes), (['DOWN'] * 3, 1))
         server = self.server(self.parent)
@@ -130,7 +132,9 @@ class StatisticsFileTests(SynchronousTestCase):
         work.mkdir()
 
         def figures(requests: int) -> StatisticsSnapshot:
-            return StatisticsSnapshot(backends={'b': BackendFigures(queued=1, traffic=Traffic(requests=requests))})
+            return StatisticsSnapshot(
+                backends={'b': BackendFigures(queued=1, traffic=TrafficFigures(requests=requests))}
+            )
 
         workers = [WorkerStatistics(clock=clock, work=work, slot=slot, read_own=partial(figures, 10 + slot))
                    for slot in (0, 1)]

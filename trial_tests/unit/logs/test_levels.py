@@ -15,17 +15,17 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.formats import JSON, TEXT
-from zatotx.logs.levels import ADMIN, ALL_CATEGORIES, KVDB, LEVELS, SERVER, LevelFilter, category_of
+from zatotx.logs.levels import ADMIN, ALL_CATEGORIES, KVDB, LEVELS, SERVER, LogLevels, category_of
 from zatotx.logs.line_writer import SharedLineWriter
+from zatotx.logs.log_entry_formats import JSON, TEXT
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.process_log import ContextGetter, ProcessLog, no_context
+from zatotx.logs.process_log import ContextGetter, ProcessLogWriter, empty_log_context
 
 
 class LevelsTests(SynchronousTestCase):
     def test_precedence(self) -> None:
         """A logger's own level takes precedence over its parents', its category's and the default."""
-        levels = LevelFilter(
+        levels = LogLevels(
             'error', {'crm': 'info', 'crm.get.balance': 'debug', 'kvdb': 'warning', 'server': 'critical'}
         )
         numbers = {
@@ -40,7 +40,7 @@ class LevelsTests(SynchronousTestCase):
 
     def test_change(self) -> None:
         """A level may be set and removed at any time; cached levels are updated."""
-        levels = LevelFilter('info')
+        levels = LogLevels('info')
         self.assertEqual(levels.level_of('crm.x'), logging.INFO)
         levels.set_level('crm', 'debug')
         self.assertEqual((levels.level_of('crm.x'), levels.level_of('other')), (logging.DEBUG, logging.INFO))
@@ -51,13 +51,13 @@ class LevelsTests(SynchronousTestCase):
     def test_all_mistakes_at_once(self) -> None:
         """Every invalid level is named, with its setting and the valid levels."""
         with self.assertRaises(ValueError) as caught:
-            LevelFilter('loud', {'kvdb': 'debug', 'crm': 'LOUDER'})
+            LogLevels('loud', {'kvdb': 'debug', 'crm': 'LOUDER'})
         known = ', '.join(LEVELS)
         self.assertEqual(
             str(caught.exception),
             f"[log] level: 'loud' is not one of {known}; [log.levels] crm: 'LOUDER' is not one of {known}",
         )
-        levels = LevelFilter()
+        levels = LogLevels()
         for name, level in (('crm', 'loud'), ('', '')):
             with self.assertRaises(ValueError):
                 levels.set_level(name, level)
@@ -65,7 +65,7 @@ class LevelsTests(SynchronousTestCase):
 
     def test_memory_is_bounded(self) -> None:
         """The cache of levels is bounded and correct."""
-        levels = LevelFilter('info', {'crm': 'debug'})
+        levels = LogLevels('info', {'crm': 'debug'})
         for number in range(20_000):
             self.assertEqual(levels.level_of(f'crm.{number}'), logging.DEBUG)
         self.assertLessEqual(len(levels._cache), 10_000)
@@ -97,10 +97,10 @@ class Chatty(SynchronousTestCase):
         self.addCleanup(writer.close)
         return writer
 
-    def install(self, form: str = TEXT, whose: ContextGetter = no_context, **levels: Any) -> ProcessLog:
-        log = ProcessLog(
+    def install(self, form: str = TEXT, whose: ContextGetter = empty_log_context, **levels: Any) -> ProcessLogWriter:
+        log = ProcessLogWriter(
             self.writers['server'],
-            levels=LevelFilter(**levels),
+            levels=LogLevels(**levels),
             category_writers={'kvdb': self.writers['kvdb']},
             get_context=whose,
             publisher=self.publisher,
@@ -140,7 +140,7 @@ class RoutingTests(Chatty):
         self.twisted('crm').debug('heard 1')
         logging.getLogger('crm.x').debug('heard 2')
         logging.getLogger('other').info('quiet')
-        self.twisted('zatotx.redis.pubsub').warn('quiet')
+        self.twisted('zatotx.redis.cluster_announcements').warn('quiet')
         logging.getLogger('some.lib.part').warning('quiet')
         self.assertEqual(self.said(), ['heard 1', 'heard 2'])
         self.assertTrue(logging.getLogger('crm.x').isEnabledFor(logging.DEBUG))

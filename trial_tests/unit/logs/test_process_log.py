@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from twisted.python.log import LogPublisher as LegacyPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.levels import LEVELS, LevelFilter
+from zatotx.logs.levels import LEVELS, LogLevels
 from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.process_log import LoggedService, ProcessLog
+from zatotx.logs.process_log import LoggedService, ProcessLogWriter
 
 STAMP = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}'
 
@@ -33,8 +33,8 @@ class ServerLogTests(SynchronousTestCase):
         self.stderr = io.StringIO()
         self.patch(sys, '__stderr__', self.stderr)
 
-    def install(self, level: str = 'info') -> ProcessLog:
-        server_log = ProcessLog(self.writer, levels=LevelFilter(level), publisher=self.publisher)
+    def install(self, level: str = 'info') -> ProcessLogWriter:
+        server_log = ProcessLogWriter(self.writer, levels=LogLevels(level), publisher=self.publisher)
         server_log.install()
         self.addCleanup(server_log.uninstall)
         return server_log

@@ -23,12 +23,19 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
-from zatotx.connectors.kind_registry import find_kinds, metric_definitions
+from zatotx.connectors.kind_registry import find_kinds, metric_definitions_of_kinds
 from zatotx.interfaces.meters import IUserMetrics, NullUserMetrics, count_call
 from zatotx.metrics.counters import CallCounters, ChannelCounters, Histogram
-from zatotx.metrics.definitions import COUNTER, DEFINITIONS, GAUGE, HISTOGRAM, MetricDefinition, register
+from zatotx.metrics.definitions import COUNTER, DEFINITIONS, GAUGE, HISTOGRAM, MetricDefinition, register_kind_metrics
 from zatotx.metrics.exposition import MetricsExposition, render_sample
-from zatotx.metrics.meters import MeterRegistry, MeterSet, build_info, process_metrics, service_metrics, single_value
+from zatotx.metrics.meters import (
+    MeterRegistry,
+    MetersByName,
+    build_info_metrics,
+    process_metrics,
+    service_metrics,
+    single_value_metrics,
+)
 from zatotx.metrics.snapshot import MetricRow, MetricSample, MetricSource, merge_samples, take_snapshot
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.model.errors import Timeout
@@ -109,11 +116,11 @@ class RenderTests(SynchronousTestCase):
         stalls.observe(0.3)
         facts = {'version': '0.1', 'python': '3.13.0', 'node': 'server1', 'cluster': 'qs'}
         got = samples(
-            single_value('zatotx_reactor_stall_seconds', lambda: stalls),
-            single_value('zatotx_log_lines_lost', lambda: 4),
-            single_value('zatotx_config_revision', lambda: 17),
-            single_value('zatotx_redis_up', lambda: 0),
-            build_info(facts),
+            single_value_metrics('zatotx_reactor_stall_seconds', lambda: stalls),
+            single_value_metrics('zatotx_log_lines_lost', lambda: 4),
+            single_value_metrics('zatotx_config_revision', lambda: 17),
+            single_value_metrics('zatotx_redis_up', lambda: 0),
+            build_info_metrics(facts),
             process_metrics(),
         )
         self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.25')})], 0)
@@ -128,7 +135,7 @@ class RenderTests(SynchronousTestCase):
     def test_names(self) -> None:
         """Names follow Prometheus' conventions: a prefix, base units as suffix, no _total of their own, and a help
         text."""
-        register(metric_definitions(find_kinds()))
+        register_kind_metrics(metric_definitions_of_kinds(find_kinds()))
         for name, family in DEFINITIONS.items():
             self.assertRegex(name, r'^(zatotx|process)_[a-z_]*[a-z]$')
             self.assertFalse(name.endswith(('_total', '_count', '_sum', '_bucket', '_ms', '_milliseconds')), name)
@@ -140,10 +147,10 @@ class RenderTests(SynchronousTestCase):
 
     def test_two_of_one_name(self) -> None:
         """A kind cannot take the name of another metric; registering the same metrics again changes nothing."""
-        register(metric_definitions(find_kinds()))
-        register(metric_definitions(find_kinds()))
+        register_kind_metrics(metric_definitions_of_kinds(find_kinds()))
+        register_kind_metrics(metric_definitions_of_kinds(find_kinds()))
         with self.assertRaisesRegex(ValueError, 'zatotx_redis_up'):
-            register([MetricDefinition('zatotx_redis_up', GAUGE, 'Something else')])
+            register_kind_metrics([MetricDefinition('zatotx_redis_up', GAUGE, 'Something else')])
 
     def test_one_fails(self) -> None:
         """A source that fails loses only its own metrics, and is counted and logged."""
@@ -152,7 +159,7 @@ class RenderTests(SynchronousTestCase):
             yield 'zatotx_config_revision', (), 1
             raise ZeroDivisionError
 
-        got = samples(broken, single_value('zatotx_log_lines_lost', lambda: 4))
+        got = samples(broken, single_value_metrics('zatotx_log_lines_lost', lambda: 4))
         self.assertNotIn(('zatotx_config_revision', NONE), got)
         self.assertEqual((got['zatotx_log_lines_lost_total', NONE], got['zatotx_metrics_failed', NONE]), (4, 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -196,7 +203,7 @@ class MetersTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """The number of names is bounded: later names share one set. Names that no longer exist make room for new
         ones."""
-        named = MeterSet(ChannelCounters, max_names=3)
+        named = MetersByName(ChannelCounters, max_names=3)
         made = {name: named.get(name) for name in 'abcde'}
         self.assertIs(made['d'], made['e'])
         self.assertEqual([name for name, _ in named.items()], ['a', 'b', 'c', '(others)'])
@@ -208,7 +215,7 @@ class MetersTests(SynchronousTestCase):
     def test_room_for_the_living(self) -> None:
         """Deleted services make room when it is needed, without a notification."""
         living = ['a', 'b']
-        named = MeterSet(CallCounters, max_names=2, existing_names=lambda: living)
+        named = MetersByName(CallCounters, max_names=2, existing_names=lambda: living)
         first = named.get('a')
         named.get('b')
         living[:] = ['b', 'c']
@@ -355,9 +362,9 @@ class SumTests(SynchronousTestCase):
         slots.in_flight = calls
         found: MetricSample = json.loads(json.dumps(take_snapshot([
             service_metrics(lambda: [('crm', slots)]),
-            single_value('zatotx_config_revision', lambda: revision),
-            single_value('zatotx_redis_up', lambda: int(revision > 5)),
-            build_info({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
+            single_value_metrics('zatotx_config_revision', lambda: revision),
+            single_value_metrics('zatotx_redis_up', lambda: int(revision > 5)),
+            build_info_metrics({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
         ])))  # fmt: skip
         return found
 
@@ -424,7 +431,7 @@ class ScrapesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked = 0
         self.offload = Later()
-        self.scrapes = MetricsExposition([single_value('zatotx_log_lines_lost', self.look)], self.offload)
+        self.scrapes = MetricsExposition([single_value_metrics('zatotx_log_lines_lost', self.look)], self.offload)
 
     def look(self) -> int:
         self.asked += 1

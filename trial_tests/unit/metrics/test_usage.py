@@ -8,12 +8,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.metrics.counters import CallCounters
 from zatotx.metrics.definitions import OVERFLOW_LABEL
-from zatotx.metrics.usage_aggregation import RECOMPUTED, add_to_totals, aggregate, aggregate_minutes, summarize
+from zatotx.metrics.usage_aggregation import (
+    RECOMPUTED,
+    add_minutes_to_totals,
+    aggregate_minutes,
+    aggregate_period,
+    summarize_current_and_previous,
+)
 from zatotx.metrics.usage_recorder import INTERVAL, MAX_MINUTES, UsageRecorder
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.service_usage import ServiceUsage
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR
-from zatotx.testing.memory_usage import MemoryUsageStore
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR
+from zatotx.testing.memory_usage_store import MemoryUsageStore
 
 START = 1_796_083_200  # 2026-12-01 00:00:00, a Tuesday
 
@@ -96,11 +102,11 @@ class AggregationTests(SynchronousTestCase):
         for at in range(7200, 5 * 3600, 600):
             self.successResultOf(self.store.store(MINUTE, {START + at: {'crm': ServiceUsage(1)}}))
         for _ in range(2):
-            self.run_step(aggregate(self.store, HOUR, now))
-            self.run_step(aggregate(self.store, DAY, now))
-            self.run_step(aggregate(self.store, MONTH, now))
-            self.run_step(summarize(self.store, WEEK, now))
-            self.run_step(summarize(self.store, YEAR, now))
+            self.run_step(aggregate_period(self.store, HOUR, now))
+            self.run_step(aggregate_period(self.store, DAY, now))
+            self.run_step(aggregate_period(self.store, MONTH, now))
+            self.run_step(summarize_current_and_previous(self.store, WEEK, now))
+            self.run_step(summarize_current_and_previous(self.store, YEAR, now))
         self.assertEqual([self.calls(HOUR, START + 3600 * hour) for hour in range(5)], [0, 0, 6, 6, 6])
         self.assertEqual(self.calls(DAY, START), 18)
         self.assertEqual(self.calls(MONTH, START), 18)
@@ -126,8 +132,8 @@ class AggregationTests(SynchronousTestCase):
         usage = {'crm': ServiceUsage(1)}
         self.successResultOf(self.store.store(MINUTE, {START + 60 * minute: usage for minute in range(30)}))
         now = START + 1800.0 + RECOMPUTED
-        self.run_step(add_to_totals(self.store, now, 1440))
-        self.run_step(add_to_totals(self.store, now, 1440))
-        self.run_step(add_to_totals(self.store, now, 1440))
+        self.run_step(add_minutes_to_totals(self.store, now, 1440))
+        self.run_step(add_minutes_to_totals(self.store, now, 1440))
+        self.run_step(add_minutes_to_totals(self.store, now, 1440))
         until, totals = self.successResultOf(self.store.totals())
         self.assertEqual((until, totals['crm'].calls), (START + 1800, 30))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from attrs import NOTHING, fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.connectors.kind_registry import find_kinds
@@ -27,7 +28,7 @@ class FinderTests(SynchronousTestCase):
             list(health_findings.find_odb_outage(double(unavailable_reason='', snapshot=Snapshot()))), []
         )
         self.assertEqual(list(health_findings.find_redis_outage(double(problem=''))), [])
-        self.assertEqual(list(health_findings.find_refused_code(double(verdicts={1: '', 2: ''}))), [])
+        self.assertEqual(list(health_findings.find_rejected_code(double(verdicts={1: '', 2: ''}))), [])
 
     def test_parts_that_are_not(self) -> None:
         """Each names the part, its reason and what to do."""
@@ -35,7 +36,7 @@ class FinderTests(SynchronousTestCase):
             double(unavailable_reason='no answer within 5 s', snapshot=Snapshot())
         )
         (redis,) = health_findings.find_redis_outage(double(problem='connection refused'))
-        (code,) = health_findings.find_refused_code(double(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
+        (code,) = health_findings.find_rejected_code(double(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
         (names,) = health_findings.find_xml_name_leak(False)
         self.assertEqual(list(health_findings.find_xml_name_leak(True)), [])
         for sentence, part, why, fix in (
@@ -52,7 +53,8 @@ class NodeViewTests(SynchronousTestCase):
     def test_in_the_order_of_its_finders(self) -> None:
         """A node's findings are those of all its finders, asked anew each time."""
         now = ['a']
-        parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'exposition', 'thread_runner'))
+        unused = {field.name for field in fields(NodeApi) if field.init and field.default is NOTHING}
+        parts: dict[str, Any] = dict.fromkeys(unused - {'name', 'cluster', 'types', 'state', 'kinds'})
         view = NodeApi(name='one', cluster='c', types=ObjectTypeRegistry([]), state=NodeState(), kinds=find_kinds(),
                         finding_sources=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
         self.assertEqual(view.findings(), ['a', 'z'])

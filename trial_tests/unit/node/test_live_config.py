@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from trial_tests.support.iterations import run_iteration
-from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, PreparedConfig
+from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, PreparedConfigChange
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
 from zatotx.node.live_config import CHANGES_PER_STEP, HEARTBEAT_INTERVAL, NODE_TIMEOUT, LiveConfig, live_nodes
@@ -90,8 +90,8 @@ class LiveConfigTests(SynchronousTestCase):
         self.config = LiveConfig(cast('Any', self.store), cast('Any', self.bus), self.clock, [self.prepare], dict)
         self.config.start()
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
-        return succeed(PreparedConfig(lambda: self.applied.append(snapshot.revision)))
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
+        return succeed(PreparedConfigChange(lambda: self.applied.append(snapshot.revision)))
 
     def change(self) -> Deferred[int]:
         return self.config.change([Operation(action='create', type='basic_auth', name='x')], Actor('me'))
@@ -200,7 +200,7 @@ class LiveConfigTests(SynchronousTestCase):
         it is there, and then all of it is in force in one go."""
         guard, building = (
             AuthenticationPolicy({'basic_auth': lambda stored: FieldAuthenticator(stored)}),
-            Deferred[PreparedConfig](),
+            Deferred[PreparedConfigChange](),
         )
         in_force: list[str] = []
         self.config.preparers = [guard.prepare, lambda snapshot: building]
@@ -216,7 +216,7 @@ class LiveConfigTests(SynchronousTestCase):
 
         self.assertEqual(who('old'), 'old')
         self.assertRaises(Unauthorized, who, 'u1')
-        building.callback(PreparedConfig(lambda: in_force.append(who('u1'))))
+        building.callback(PreparedConfigChange(lambda: in_force.append(who('u1'))))
         self.successResultOf(change)
         self.assertEqual(in_force, ['u1'])
 
@@ -225,7 +225,7 @@ class LiveConfigTests(SynchronousTestCase):
         discarded: list[int] = []
         failing = [ServiceUnavailable(None, 'The ODB is unavailable')]
         self.config.preparers = [
-            lambda snapshot: succeed(PreparedConfig(lambda: self.applied.append(1), lambda: discarded.append(1))),
+            lambda snapshot: succeed(PreparedConfigChange(lambda: self.applied.append(1), lambda: discarded.append(1))),
             lambda snapshot: fail(failing.pop()) if failing else self.prepare(snapshot),
         ]
         self.failureResultOf(self.change(), ServiceUnavailable)
@@ -238,14 +238,14 @@ class LiveConfigTests(SynchronousTestCase):
         def broken() -> None:
             raise ValueError('broken')
 
-        self.config.preparers = [lambda snapshot: succeed(PreparedConfig(broken)), self.prepare]
+        self.config.preparers = [lambda snapshot: succeed(PreparedConfigChange(broken)), self.prepare]
         self.failureResultOf(self.change(), ValueError)
         self.assertEqual(self.applied, [1])
 
     def test_what_a_commit_leaves_to_be_done_is_waited_for(self) -> None:
         """Before the change is said to be in force."""
         rest: Deferred[None] = Deferred()
-        self.config.preparers = [lambda snapshot: succeed(PreparedConfig(lambda: rest))]
+        self.config.preparers = [lambda snapshot: succeed(PreparedConfigChange(lambda: rest))]
         change = self.change()
         self.assertEqual(self.config.snapshot.revision, 1)
         self.assertNoResult(change)
@@ -255,7 +255,7 @@ class LiveConfigTests(SynchronousTestCase):
     def test_a_snapshot_that_is_older_than_the_code(self) -> None:
         """A version was made active after the snapshot was read: it is read again, so that what is in force here was
         the cluster's at one moment. That does not go on for ever."""
-        def code(snapshot: Snapshot) -> Deferred[PreparedConfig]:
+        def code(snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
             if snapshot.revision >= deployed:
                 return self.prepare(snapshot)
             self.store.revision += 1

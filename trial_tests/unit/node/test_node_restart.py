@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import Conflict
-from zatotx.node.node_restart import NodeRestarter, last_problems
-from zatotx.processes.start_mark import STARTED_BY_COMMAND
+from zatotx.node.node_restart import NodeRestarter, parse_config_problems
+from zatotx.processes.background_start_variable import STARTED_BY_COMMAND
 from zatotx.processes.workers.control_pipe import SINGLE_PROCESS, WorkerSpec
 
 SETTINGS = '# Settings.\n[main]\nname = "server1"  # unique in the cluster\ncluster = "c"\n'
@@ -73,5 +73,5 @@ class NodeRestarterTests(SynchronousTestCase):
     def test_problems(self) -> None:
         """Of the output of the check only what is wrong is told."""
         output = 'ok     server1: ports\nWRONG  server1: odb: it is locked\nError: 1 problem'
-        self.assertEqual(last_problems(output), 'server1: odb: it is locked; Error: 1 problem')
-        self.assertIn('check-config', last_problems(''))
+        self.assertEqual(parse_config_problems(output), 'server1: odb: it is locked; Error: 1 problem')
+        self.assertIn('check-config', parse_config_problems(''))

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.interfaces.connector_kind import IPlacedTask
 from zatotx.node.placed_tasks import LEASE_TTL, RETRY, TaskPlacer
 from zatotx.processes.workers.singleton_task import RETRY_INTERVAL
-from zatotx.rules.placement import Placement
-from zatotx.testing.memory_redis_components import MemoryLeaseStore, memory_leases
+from zatotx.rules.channel_placement import Placement
+from zatotx.testing.memory_redis_components import MemoryLeaseBackend, make_memory_lease_store
 
 
 class PlacedTasksTests(SynchronousTestCase):
@@ -20,13 +20,13 @@ class PlacedTasksTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.desk = MemoryLeaseStore(self.clock)
+        self.desk = MemoryLeaseBackend(self.clock)
         self.work = Path(self.mktemp())
         self.running: list[str] = []
 
     def placed(self, process: str, placement: Placement, *, node: str = 'a', nodes: Sequence[str] = ()) -> IPlacedTask:
         placer = TaskPlacer(node=node, work=self.work / node, has_workers=True, clock=self.clock,
-                            leases=memory_leases(self.clock, self.desk))  # fmt: skip
+                            leases=make_memory_lease_store(self.clock, self.desk))  # fmt: skip
 
         def end() -> None:
             self.running[:] = [name for name in self.running if name != process]

@@ -18,7 +18,7 @@ from zatotx.model.message import Message, Reply, ServiceResult
 from zatotx.model.work_message import WORK_VERSION, ValueReply, WorkMessage
 from zatotx.node.work_runner import NEWER_DELAY, TENDED_BY, WorkContext, WorkRunner
 from zatotx.testing.memory_work_stream import MemoryWorkConsumer, MemoryWorkStream
-from zatotx.testing.work_contract import work
+from zatotx.testing.work_stream_contract import make_numbered_work_message
 
 
 @implementer(IPendingRequest)
@@ -118,7 +118,7 @@ class RunnerCase(SynchronousTestCase):
 class RunTests(RunnerCase):
     def test_success(self) -> None:
         """A message runs with its payload, cid, channel and principal, and is removed."""
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         (message,) = self.dispatcher.messages
         value: Any = message
         self.assertEqual((message.cid, message.service, value.value), ('cid-1', 'a.b', {'n': 1}))
@@ -128,7 +128,7 @@ class RunTests(RunnerCase):
 
     def test_callbacks(self) -> None:
         """The result goes to each callback, with the cid that it replies to."""
-        self.add(work(1, callbacks=('one', 'two')))
+        self.add(make_numbered_work_message(1, callbacks=('one', 'two')))
         self.assertEqual([m.service for m in self.dispatcher.messages], ['a.b', 'one', 'two'])
         called: Any = self.dispatcher.messages[2]
         self.assertEqual((called.value, called.channel.kind, called.headers[b'x-zato-in-reply-to']),
@@ -138,14 +138,14 @@ class RunTests(RunnerCase):
     def test_result_that_cannot_be_passed(self) -> None:
         """A result that cannot be stored for callbacks makes the message a dead letter that says so."""
         self.dispatcher.outcome = lambda message: object()
-        self.add(work(1, callbacks=('one',)))
+        self.add(make_numbered_work_message(1, callbacks=('one',)))
         self.assertIn('cannot be passed to callbacks', self.letters.stored[0].cause)
         self.assertEqual(self.left(), 0)
 
     def test_retries_and_dead_letter(self) -> None:
         """A service that fails runs five times; then the dead letter has the history, and the message is removed."""
         self.dispatcher.outcome = lambda message: RuntimeError('boom')
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         counts = []
         for _ in range(36):
             counts.append(len(self.dispatcher.messages))
@@ -160,7 +160,7 @@ class RunTests(RunnerCase):
     def test_permanent_error(self) -> None:
         """A message that its service says is wrong is a dead letter at once."""
         self.dispatcher.outcome = lambda message: BadRequest(None, 'no such account')
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.assertEqual([letter.attempts for letter in self.letters.stored], [1])
         self.assertEqual(self.letters.stored[0].cause, 'BadRequest: no such account')
 
@@ -168,7 +168,7 @@ class RunTests(RunnerCase):
         """A service that is missing may be deployed again: the message is retried, then a dead letter."""
         self.exists = False
         self.dispatcher.outcome = lambda message: BadRequest(None, 'No such service')
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.assertEqual((self.letters.stored, self.left()), ([], 1))
         for _ in range(36):
             self.clock.advance(1)
@@ -177,7 +177,7 @@ class RunTests(RunnerCase):
     def test_expired(self) -> None:
         """A message that has expired does not run, and is counted."""
         self.clock.advance(10)
-        self.add(work(1, expires_at=9.0), work(2, expires_at=11.0))
+        self.add(make_numbered_work_message(1, expires_at=9.0), make_numbered_work_message(2, expires_at=11.0))
         self.assertEqual([m.cid for m in self.dispatcher.messages], ['cid-2'])
         self.assertEqual((self.left(), self.runner.counters.expired), (0, 1))
 
@@ -186,7 +186,7 @@ class RunTests(RunnerCase):
         work stream for the nodes of that version."""
         newer = msgspec.msgpack.encode({'version': WORK_VERSION + 1, 'id': ['another', 'form'], 'added': True})
         self.work.append('', newer)
-        self.add(work(2))
+        self.add(make_numbered_work_message(2))
         for _ in range(20):
             self.clock.advance(NEWER_DELAY / 2)
         self.assertEqual([message.cid for message in self.dispatcher.messages], ['cid-2'])
@@ -199,7 +199,7 @@ class RunTests(RunnerCase):
     def test_full_server(self) -> None:
         """While the concurrency limits admit nothing, messages wait; that is no attempt."""
         self.room = False
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.clock.pump([0.5] * 20)
         self.assertEqual((self.dispatcher.messages, self.left()), ([], 1))
         self.room = True
@@ -209,7 +209,7 @@ class RunTests(RunnerCase):
     def test_no_more_than_the_limit(self) -> None:
         """A process takes no more messages than it may run at once; the others are left to other processes."""
         self.dispatcher.outcome = lambda message: None
-        self.add(*(work(number) for number in range(8)))
+        self.add(*(make_numbered_work_message(number) for number in range(8)))
         self.assertEqual(len(self.dispatcher.messages), 5)
         self.dispatcher.pending[0].answered(reply('ok'))
         self.assertEqual(len(self.dispatcher.messages), 6)
@@ -227,7 +227,7 @@ class OutageTests(RunnerCase):
         """Without the ODB, a message that is given up stays that of this process until its dead letter is stored."""
         self.letters.is_away = True
         self.dispatcher.outcome = lambda message: BadRequest(None, 'x')
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.clock.pump([1] * 20)
         self.assertEqual(self.left(), 1)
         self.letters.is_away = False
@@ -237,7 +237,7 @@ class OutageTests(RunnerCase):
     def test_broker_away(self) -> None:
         """Without the broker, results are stored when it is back; nothing runs twice meanwhile."""
         self.dispatcher.outcome = lambda message: None
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         consumer: Any = self.runner._queues[0].consumer
         consumer.problem = ServiceUnavailable(None, 'Redis is away')
         self.dispatcher.pending[0].answered(reply('ok'))
@@ -255,7 +255,7 @@ class DeathTests(RunnerCase):
         self.runner.drain()
         self.dispatcher.outcome = lambda message: None
         second = self.another('server2', 2)
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.runner = self.another('server1', 1)
         self.beat(1, 2, times=50)
         self.assertEqual(len(self.dispatcher.messages), 1)
@@ -270,7 +270,7 @@ class DeathTests(RunnerCase):
         with the square of their number; what a dead node had still runs."""
         others = tuple(range(3, 3 + 4 * TENDED_BY))
         self.runner.drain()
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.successResultOf(self.work.consumer('2.dead').take(1, 0))
         self.runner = self.another('server1', 1)
         asked: list[str] = []
@@ -290,7 +290,7 @@ class DeathTests(RunnerCase):
         self.runner.drain()
         self.dispatcher.outcome = lambda message: None
         self.another('server2', 2)
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.runner = self.another('server1', 1)
         self.beat(1, 2)
         for _ in range(10):
@@ -302,7 +302,7 @@ class DeathTests(RunnerCase):
     def test_process_before_us(self) -> None:
         """The messages of an earlier process with our row run at once: a row has one process at a time."""
         self.dispatcher.outcome = lambda message: None
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         self.runner.drain()
         self.runner = self.another('server1', 1)
         self.beat(1)
@@ -311,7 +311,7 @@ class DeathTests(RunnerCase):
     def test_poison(self) -> None:
         """A message that ends its process each time runs five times, then it is a dead letter."""
         self.dispatcher.outcome = lambda message: None
-        self.add(work(1))
+        self.add(make_numbered_work_message(1))
         for _ in range(60):
             runs = len(self.dispatcher.messages)
             self.runner.drain()
@@ -328,7 +328,7 @@ class DeathTests(RunnerCase):
     def test_suspects_run_one_at_a_time(self) -> None:
         """Messages whose process has died twice may be the reason: they run one after another."""
         self.dispatcher.outcome = lambda message: None
-        self.add(work(1), work(2), work(3))
+        self.add(make_numbered_work_message(1), make_numbered_work_message(2), make_numbered_work_message(3))
         for _ in range(2):
             self.runner.drain()
             self.runner = self.another('server1', 1)
@@ -344,9 +344,9 @@ class StopTests(RunnerCase):
     def test_drain(self) -> None:
         """A stop waits for running messages, and takes no others; what is not done in time stays in the stream."""
         self.dispatcher.outcome = lambda message: None
-        self.add(work(1), work(2))
+        self.add(make_numbered_work_message(1), make_numbered_work_message(2))
         stopped = Deferred.fromCoroutine(self.runner.stop())
-        self.add(work(3))
+        self.add(make_numbered_work_message(3))
         self.dispatcher.pending[0].answered(reply('ok'))
         self.clock.advance(9)
         self.assertNoResult(stopped)

@@ -28,7 +28,7 @@ from zatotx.testing.pipeline_doubles import (
     AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
-    FunctionServiceStore,
+    FunctionServiceMapHolder,
     make_message,
 )
 
@@ -65,7 +65,7 @@ class AdmissionCase(SynchronousTestCase):
     def make(self, guard: Any) -> None:
         self.pipeline = Pipeline(
             authentication=guard,
-            store=FunctionServiceStore(self.entry),
+            store=FunctionServiceMapHolder(self.entry),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
             error_replies=ErrorReplies(),

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.iterations import run_iteration
-from zatotx.interfaces.config import PreparedConfig
+from zatotx.interfaces.config import PreparedConfigChange
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
@@ -21,7 +21,7 @@ from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import NO_DEFINITION
 from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier
 from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.rules.security.password_verification import verify_password
 from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
 from zatotx.security import apikey, basic_auth
 from zatotx.security.apikey import ApiKey
@@ -80,7 +80,7 @@ class PrepareTests(SynchronousTestCase):
         self.guard.apply(first)
         self.made.clear()
         other = first.apply_changes(ChangeSet(2, (StoredObject(7, 'other', definition().value, 2),)))
-        self.assertEqual(self.successResultOf(self.guard.prepare(other)), PreparedConfig())
+        self.assertEqual(self.successResultOf(self.guard.prepare(other)), PreparedConfigChange())
         self.assertEqual(self.made, [])
 
 

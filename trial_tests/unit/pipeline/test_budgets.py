@@ -17,14 +17,14 @@ from zatotx.model.message import Message, Principal, Reply, ServiceResult
 from zatotx.pipeline.codecs import CodecRegistry, JsonCodec
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.rules.limits.concurrency_limit import MessageLimits
+from zatotx.rules.limits.concurrency_limit import MessageContentLimits
 from zatotx.rules.limits.memory_budget import AUTHENTICATED, UNAUTHENTICATED, MemoryBudget, MemoryReservation
 from zatotx.testing.pipeline_doubles import (
     OPEN_CHANNEL,
     AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
-    FunctionServiceStore,
+    FunctionServiceMapHolder,
     MemorySpooledBody,
     make_message,
 )
@@ -89,7 +89,7 @@ class CountingTests(SynchronousTestCase):
 
 class CodecTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.codecs = CodecRegistry(MessageLimits(json_depth=5, json_keys=20, form_fields=3))
+        self.codecs = CodecRegistry(MessageContentLimits(json_depth=5, json_keys=20, form_fields=3))
         self.offloaded = 0
 
     def reply(self, inbound: Message) -> Reply:
@@ -102,7 +102,7 @@ class CodecTests(SynchronousTestCase):
 
         pipeline = Pipeline(
             authentication=AllowAllAuthentication(),
-            store=FunctionServiceStore(FunctionEntry('test.service', echo)),
+            store=FunctionServiceMapHolder(FunctionEntry('test.service', echo)),
             invoker=FunctionInvoker(),
             codecs=self.codecs,
             error_replies=ErrorReplies(),
@@ -209,7 +209,7 @@ class MemoryTests(SynchronousTestCase):
 
         pipeline = Pipeline(
             authentication=guard or AllowAllAuthentication(),
-            store=FunctionServiceStore(FunctionEntry('test.service', note)),
+            store=FunctionServiceMapHolder(FunctionEntry('test.service', note)),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
             error_replies=ErrorReplies(),

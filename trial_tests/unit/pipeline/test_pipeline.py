@@ -32,7 +32,7 @@ from zatotx.testing.pipeline_doubles import (
     AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
-    FunctionServiceStore,
+    FunctionServiceMapHolder,
     MemorySpooledBody,
     make_message,
 )
@@ -54,7 +54,7 @@ class ExchangeCase(SynchronousTestCase):
     def exchange(self, *entries: FunctionEntry, guard: Any = None) -> Dispatcher:
         self.pipeline = Pipeline(
             authentication=guard or AllowAllAuthentication(),
-            store=FunctionServiceStore(*entries),
+            store=FunctionServiceMapHolder(*entries),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
             error_replies=ErrorReplies(),

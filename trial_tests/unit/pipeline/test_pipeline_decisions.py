@@ -20,7 +20,7 @@ from zatotx.testing.pipeline_doubles import (
     AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
-    FunctionServiceStore,
+    FunctionServiceMapHolder,
     MemorySpooledBody,
     make_message,
 )
@@ -68,7 +68,7 @@ class DecisionCase(SynchronousTestCase):
     def pipeline(self, *entries: FunctionEntry, guard: Any = None) -> Pipeline:
         return Pipeline(
             authentication=guard or AllowAllAuthentication(),
-            store=FunctionServiceStore(*entries),
+            store=FunctionServiceMapHolder(*entries),
             codecs=CodecRegistry(),
             invoker=FunctionInvoker(),
             error_replies=ErrorReplies(),

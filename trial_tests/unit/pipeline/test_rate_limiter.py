@@ -26,18 +26,18 @@ from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.rules.enmasse.import_plan import plan_import
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateLimitHeaders
+from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, RateLimitHeaders
 from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, parse_rate
 from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.basic_auth import BasicAuth
-from zatotx.testing.memory_redis_components import MemoryRates
+from zatotx.testing.memory_redis_components import MemoryRateBuckets
 from zatotx.testing.pipeline_doubles import (
     OPEN_CHANNEL,
     FunctionEntry,
     FunctionInvoker,
-    FunctionServiceStore,
+    FunctionServiceMapHolder,
     make_message,
 )
 
@@ -75,7 +75,7 @@ class SchemaTests(SynchronousTestCase):
         for limit, burst in (('1000000/1s', None), ('7/31d', 22), ('1/31d', 3), ('999999/31d', 1_000_000), ('3/1s', 1)):
             value, found = validate(RATE_LIMIT, {'name': 'l', 'limit': limit, 'burst': burst})
             self.assertEqual(found, [], limit)
-            self.assertEqual(Rate.from_limit(*value.rate).burst, value.rate[2])
+            self.assertEqual(GcraRate.from_limit(*value.rate).burst, value.rate[2])
 
     def test_a_channel_names_its_limits(self) -> None:
         """A channel lists each limit once."""
@@ -89,7 +89,7 @@ class SchemaTests(SynchronousTestCase):
 class FieldsTests(SynchronousTestCase):
     def test_one_limit(self) -> None:
         """Both forms of the header fields agree, in whole seconds."""
-        fields = RateLimitHeaders(['api'], [Rate.from_limit(100, 60, 100)])
+        fields = RateLimitHeaders(['api'], [GcraRate.from_limit(100, 60, 100)])
         self.assertEqual(fields.encode((7 * SECOND,)).decode().splitlines(), [
             'RateLimit-Policy: "api";q=100;w=60',
             'RateLimit: "api";r=88;t=7',
@@ -101,7 +101,7 @@ class FieldsTests(SynchronousTestCase):
     def test_several_limits(self) -> None:
         """The draft's fields contain all limits; the older ones describe the one with least left, or the longer wait
         among equals."""
-        rates = [Rate.from_limit(100, 60, 10), Rate.from_limit(5, 1, 5), Rate.from_limit(1, 1, 3)]
+        rates = [GcraRate.from_limit(100, 60, 10), GcraRate.from_limit(5, 1, 5), GcraRate.from_limit(1, 1, 3)]
         lines = RateLimitHeaders(['a', 'b', 'c'], rates).encode((0, 2 * SECOND // 5, 0)).decode().splitlines()
         self.assertEqual(lines[0], 'RateLimit-Policy: "a";q=10;w=6, "b";q=5;w=1, "c";q=3;w=3')
         self.assertEqual(lines[1], 'RateLimit: "a";r=10;t=0, "b";r=3;t=1, "c";r=3;t=0')
@@ -109,7 +109,7 @@ class FieldsTests(SynchronousTestCase):
 
     def test_any_name_is_ascii(self) -> None:
         """A name cannot end its string or the line."""
-        lines = RateLimitHeaders(['żółw "1"\\ 100%\r\n'], [Rate.from_limit(1, 1, 1)]).encode((0,))
+        lines = RateLimitHeaders(['żółw "1"\\ 100%\r\n'], [GcraRate.from_limit(1, 1, 1)]).encode((0,))
         self.assertEqual(lines.count(b'\r\n'), 5)
         self.assertIn(b'"%C5%BC%C3%B3%C5%82w %221%22%5C 100%25%0D%0A";q=1;w=1', lines)
 
@@ -151,7 +151,7 @@ class RatesCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.shared = MemoryRates(self.clock)
+        self.shared = MemoryRateBuckets(self.clock)
         self.limiter = RateLimiter(self.shared, now=self.clock.seconds)
         self.served: list[Message] = []
         self.entry = FunctionEntry('test.service', self.serve)
@@ -163,7 +163,7 @@ class RatesCase(SynchronousTestCase):
         """Create a node."""
         pipeline = Pipeline(
             authentication=self.guard,
-            store=FunctionServiceStore(self.entry),
+            store=FunctionServiceMapHolder(self.entry),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
             error_replies=ErrorReplies(),
@@ -276,7 +276,7 @@ class TakeTests(RatesCase):
         """A request rejected by one limit does not count against the others, local or exact."""
         for wide in (RateLimit(name='wide', limit='3/1m', exact=False), RateLimit(name='wide', limit='3/1m')):
             for narrow in (HERE, THERE):
-                self.limiter = RateLimiter(MemoryRates(self.clock), now=self.clock.seconds)
+                self.limiter = RateLimiter(MemoryRateBuckets(self.clock), now=self.clock.seconds)
                 self.exchange = self.made(self.limiter)
                 self.limits(narrow, wide)
                 self.assertEqual(self.statuses(4, narrow.name, 'wide'), [200, 200, 429, 429])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.pipeline.security import any_of_authenticator, authentication_policy, password_verifier, secret_comparison
-from zatotx.rules.security.mtls import MAX_CERTIFICATES
+from zatotx.rules.security.client_certificate_validation import MAX_CERTIFICATES
 from zatotx.security import basic_auth
 from zatotx.security.jwt import authenticator as jwt
 from zatotx.security.jwt import jwks

@@ -24,7 +24,7 @@ from zatotx import (
 )
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.message import Message, Principal
-from zatotx.service.metadata import BadDeclaration
+from zatotx.service.metadata import InvalidServiceClass
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.soap import SECURITY_HEADER
 from zatotx.wire.malformed import Malformed
@@ -235,7 +235,7 @@ class MustUnderstandTests(SynchronousTestCase):
         """A service with an invalid soap_understands is rejected on deployment."""
         for wrong in (5, ('a', 5), '', '{}'):
             made = type('Wrong', (Plain,), {'soap_understands': wrong})
-            self.assertIn('soap_understands', str(self.assertRaises(BadDeclaration, ServiceEntry.for_class, made)))
+            self.assertIn('soap_understands', str(self.assertRaises(InvalidServiceClass, ServiceEntry.for_class, made)))
 
     def test_zato_soap(self) -> None:
         """The broker's own services understand no headers."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.soap import ACTION, ZATO, SoapSide, envelope
 from zatotx import Date, Decimal, Int, List, Service
-from zatotx.api.base import AdminService
+from zatotx.api.admin_service import AdminService
 from zatotx.api.health import Ping
 from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, VERSIONS
 

@@ -24,7 +24,7 @@ from trial_tests.support.certificate import write_certificate
 from trial_tests.support.reactor import reactor
 from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.interfaces.connector_kind import listen_on_own_socket
-from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.model.errors import StartError
 from zatotx.plugins.http.channel import ServerConnectionFactory
 from zatotx.plugins.http.test.server_doubles import ScriptedExchange, Server
@@ -380,7 +380,7 @@ class CertificateTests(TestCase):
         self.assertEqual(await self.seen(), old)
 
 
-@implementer(IListenerOptions)
+@implementer(IListenerOptionsProvider)
 class Speaking(Echoes):
     """A factory that says what its listeners are to do."""
 

@@ -9,7 +9,14 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.processes.mutual_tls import LINGER, MAX_LINES, WINDOW, ClientVerifier, LingeringTransport, RefusalLog
+from zatotx.processes.mutual_tls import (
+    LINGER,
+    MAX_LINES,
+    WINDOW,
+    ClientVerifier,
+    LingeringTcpTransport,
+    RejectedClientLog,
+)
 from zatotx.testing.log_recorder import LogRecorder
 
 
@@ -36,7 +43,7 @@ class RefusalLogTests(SynchronousTestCase):
         """Beyond a number of lines in a minute, refused clients are only counted; the next minute begins with how many
         there were."""
         recorder, clock = LogRecorder(), Clock()
-        refusals = RefusalLog('The agent', Logger(observer=recorder), clock)
+        refusals = RejectedClientLog('The agent', Logger(observer=recorder), clock)
         address = IPv4Address('TCP', '10.0.0.1', 4711)
         for _ in range(MAX_LINES + 5):
             refusals.add('refused a client at', address, 'it has no certificate')
@@ -71,7 +78,7 @@ class LingeringTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.inner = Transport()
-        self.transport = LingeringTransport(self.inner, self.clock)
+        self.transport = LingeringTcpTransport(self.inner, self.clock)
 
     def test_two_steps(self) -> None:
         """Writing ends at once and reading goes on; a client that does not close its side is aborted."""

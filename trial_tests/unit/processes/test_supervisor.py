@@ -20,15 +20,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
 from zatotx.model.errors import StartError
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers import control_pipe
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.processes.workers.listening_sockets import ListeningSockets
-from zatotx.processes.workers.parent import EXIT_TIMEOUT, ParentSettings, WorkerParent
 from zatotx.processes.workers.slots import find_free_slot, slot_lock_path
 from zatotx.processes.workers.socket_handover import SocketLender
 from zatotx.processes.workers.status_file import FILE_NAME, read_status_file
 from zatotx.processes.workers.supervisor import WorkerSupervisor
+from zatotx.processes.workers.worker_parent import EXIT_TIMEOUT, ParentSettings, WorkerParent
 from zatotx.processes.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, WorkerProcess, WorkerSpawner
 from zatotx.rules.resilience.process_supervision import START_TIMEOUT, TIMEOUT
 from zatotx.testing.log_recorder import LogRecorder

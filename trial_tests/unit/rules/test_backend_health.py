@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import define, evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.balancing.availability import select_available, slow_start_weight
-from zatotx.rules.balancing.health import HealthPolicy, ServerHealth, next_probe_delay
+from zatotx.rules.balancing.server_eligibility import select_eligible_servers, slow_start_weight
+from zatotx.rules.balancing.server_health import HealthPolicy, ServerHealth, next_probe_delay
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name, make_cookie_value
 
 POLICY = HealthPolicy()
@@ -109,7 +109,7 @@ class Server:
 
 
 def names(*servers: Server) -> str:
-    return ''.join(server.name for server in select_available(servers))
+    return ''.join(server.name for server in select_eligible_servers(servers))
 
 
 class AvailabilityTests(SynchronousTestCase):

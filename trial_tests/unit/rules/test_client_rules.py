@@ -11,7 +11,12 @@ from zatotx.rules.http.tls_errors import (
     describe_handshake_error,
     describe_late_handshake_error,
 )
-from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name, to_urn
+from zatotx.wire.soap.soap_action import (
+    operation_message_namespace,
+    operation_name,
+    response_name,
+    service_namespace_urn,
+)
 
 
 class ScopeTests(SynchronousTestCase):
@@ -110,6 +115,8 @@ class SoapNameTests(SynchronousTestCase):
 
     def test_namespaces(self) -> None:
         """The service's own namespace comes first, then its channel's, then a URN of its name."""
-        self.assertEqual(message_namespace('urn:c', 's', 'urn:d'), 'urn:d')
-        self.assertEqual(message_namespace('urn:c', 's', ''), 'urn:c')
-        self.assertEqual((message_namespace('', 'a b', ''), to_urn("a/b-c'")), ('urn:a%20b', 'urn:a/b-c%27'))
+        self.assertEqual(operation_message_namespace('urn:c', 's', 'urn:d'), 'urn:d')
+        self.assertEqual(operation_message_namespace('urn:c', 's', ''), 'urn:c')
+        self.assertEqual(
+            (operation_message_namespace('', 'a b', ''), service_namespace_urn("a/b-c'")), ('urn:a%20b', 'urn:a/b-c%27')
+        )

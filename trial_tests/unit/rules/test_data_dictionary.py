@@ -17,9 +17,9 @@ from zatotx.rules.redis.data_dictionary import (
     encode_dictionary,
     export_text,
     import_text,
-    lookup_key,
+    translation_lookup_key,
 )
-from zatotx.rules.redis.remote_command import format_reply, parse_command
+from zatotx.rules.redis.remote_command import format_redis_reply, parse_redis_command
 
 POLAND, CODE, NUMBER = ('CRM', 'country', 'PL'), ('ERP', 'ctry', '616'), ('ERP', 'ctry', '617')
 ROW = {'system1': 'CRM', 'key1': 'country', 'value1': 'PL', 'system2': 'ERP', 'key2': 'ctry', 'value2': '616'}
@@ -55,7 +55,7 @@ class DictionaryTests(SynchronousTestCase):
         with self.assertRaisesRegex(Conflict, "has a translation .* already: '616'"):
             dictionary.add_translation(POLAND, NUMBER)
         dictionary.edit_translation(1, POLAND, NUMBER)
-        self.assertEqual(dictionary.lookup_table(), {lookup_key(*POLAND, 'ERP', 'ctry'): '617'})
+        self.assertEqual(dictionary.lookup_table(), {translation_lookup_key(*POLAND, 'ERP', 'ctry'): '617'})
         with self.assertRaisesRegex(NotFound, 'create it first'):
             dictionary.add_translation(CODE, ('CRM', 'country', 'XX'))
         dictionary.delete_translation(1)
@@ -149,11 +149,11 @@ class EnmasseTests(SynchronousTestCase):
 class RemoteCommandTests(SynchronousTestCase):
     def test_grammar(self) -> None:
         """Words are separated by spaces; quotes are optional, and keep spaces."""
-        self.assertEqual(parse_command(' set  key "a \\"b\\" c" '), ['SET', 'key', 'a "b" c'])
-        self.assertEqual(parse_command('DEL ""'), ['DEL', ''])
+        self.assertEqual(parse_redis_command(' set  key "a \\"b\\" c" '), ['SET', 'key', 'a "b" c'])
+        self.assertEqual(parse_redis_command('DEL ""'), ['DEL', ''])
         for text in ('', '  ', 'FLUSHALL', 'flushdb', 'config get *', 'EVAL "" 0', 'SHUTDOWN', 'GET "a', 'GET "a"b'):
             with self.assertRaisesRegex(BadRequest, 'Command parsing error'):
-                parse_command(text)
+                parse_redis_command(text)
 
     def test_replies(self) -> None:
         """Nothing is shown as (None), HGETALL as a mapping, bytes as a literal."""
@@ -161,4 +161,4 @@ class RemoteCommandTests(SynchronousTestCase):
             (['GET'], None, '(None)'), (['KEYS'], [], '(None)'), (['GET'], 'a', 'a'), (['INCR'], 5, 5),
             (['HGETALL'], ['a', b'\xff'], {'a': '\\xff'}), (['MGET'], ['a', None], ['a', None]),
         ):  # fmt: skip
-            self.assertEqual(format_reply(words, reply), shown)
+            self.assertEqual(format_redis_reply(words, reply), shown)

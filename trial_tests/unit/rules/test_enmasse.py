@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
 from zatotx.plugins.http.schema.http_outgoing_base import RetrySettings
-from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import (
-    DocumentError,
+    DocumentReferenceError,
     ImportPlan,
     export_document,
     plan_import,
     substitute_references,
 )
+from zatotx.rules.enmasse.object_diff import describe_changes
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.secrets import ConfigObject
@@ -28,7 +28,7 @@ from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth
-from zatotx.security.digest_auth import DigestAuth
+from zatotx.security.digest_credentials import DigestAuth
 
 TAGS = ', '.join(object_type.tag for object_type in TYPES.in_namespace('security'))
 _NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)
@@ -420,7 +420,7 @@ class SubstituteTests(SynchronousTestCase):
                 "security #2: password: the environment has no variable 'Q'",
             ],
         )
-        self.assertIsInstance(missing[0], DocumentError)
+        self.assertIsInstance(missing[0], DocumentReferenceError)
 
     def test_a_doubled_dollar_is_the_text_itself(self) -> None:
         """A doubled dollar escapes a reference; a single dollar is literal."""

@@ -15,12 +15,12 @@ from zatotx.rules.limits.concurrency_limit import (
 from zatotx.rules.limits.rate_buckets import (
     MAX_TOLERANCE,
     SECOND,
-    Rate,
+    GcraRate,
     RateBuckets,
     RateLimitHeaders,
     RateLimitState,
     ceil_seconds,
-    count_admitted,
+    count_admitted_calls,
 )
 
 
@@ -161,27 +161,27 @@ class GateTests(SynchronousTestCase):
 class RateTests(SynchronousTestCase):
     def test_rounding(self) -> None:
         """Intervals are rounded up, so that the rate is never exceeded."""
-        self.assertEqual(Rate.from_limit(3, 1, 2), Rate(333_333_334, 666_666_668))
+        self.assertEqual(GcraRate.from_limit(3, 1, 2), GcraRate(333_333_334, 666_666_668))
         self.assertEqual(
-            (SECOND, Rate.from_limit(3, 1, 2).burst, Rate.from_limit(2, 1, 1).interval), (10**9, 2, 500_000_000)
+            (SECOND, GcraRate.from_limit(3, 1, 2).burst, GcraRate.from_limit(2, 1, 1).interval), (10**9, 2, 500_000_000)
         )
 
     def test_longest_recovery(self) -> None:
         """A full burst recovers within 104 days."""
         seconds = 104 * 86_400
-        self.assertEqual(Rate.from_limit(1, seconds, 1).tolerance, MAX_TOLERANCE)
-        self.assertRaises(ValueError, Rate.from_limit, 1, seconds + 1, 1)
-        self.assertRaises(ValueError, Rate.from_limit, 1, seconds, 2)
+        self.assertEqual(GcraRate.from_limit(1, seconds, 1).tolerance, MAX_TOLERANCE)
+        self.assertRaises(ValueError, GcraRate.from_limit, 1, seconds + 1, 1)
+        self.assertRaises(ValueError, GcraRate.from_limit, 1, seconds, 2)
 
     def test_a_bucket(self) -> None:
         """A call is admitted if the bucket is within its tolerance afterwards."""
-        rate = Rate(10, 30)
+        rate = GcraRate(10, 30)
         self.assertEqual([rate.admits(ahead) for ahead in (0, 20, 21)], [True, True, False])
         self.assertEqual([rate.remaining(ahead) for ahead in (0, 1, 10, 20, 21, 30, 50)], [3, 2, 2, 1, 0, 0, 0])
         self.assertEqual([rate.wait_time(ahead) for ahead in (0, 20, 21, 50)], [0, 0, 1, 30])
-        self.assertEqual(count_admitted((rate, rate), (0, 10), 5), 2)
-        self.assertEqual(count_admitted((rate, rate), (0, 10), 1), 1)
-        self.assertRaises(ValueError, count_admitted, (rate, rate), (0,), 1)
+        self.assertEqual(count_admitted_calls((rate, rate), (0, 10), 5), 2)
+        self.assertEqual(count_admitted_calls((rate, rate), (0, 10), 1), 1)
+        self.assertRaises(ValueError, count_admitted_calls, (rate, rate), (0,), 1)
 
     def test_whole_seconds(self) -> None:
         """Seconds are rounded up."""
@@ -190,13 +190,13 @@ class RateTests(SynchronousTestCase):
     def test_no_limits(self) -> None:
         """Without limits there are no header lines."""
         self.assertEqual(RateLimitState(RateLimitHeaders((), ())).header_lines(), b'')
-        fields = RateLimitHeaders(('a', 'b'), (Rate(10, 30), Rate(10, 30)))
+        fields = RateLimitHeaders(('a', 'b'), (GcraRate(10, 30), GcraRate(10, 30)))
         self.assertRaises(ValueError, fields.encode, (0, 0, 0))
         self.assertRaises(ValueError, RateLimitHeaders, ('a',), ())
 
     def test_strictest_limit(self) -> None:
         """The older fields describe the limit with fewest calls left, and of those the one that is full again last."""
-        rates = Rate(SECOND, 3 * SECOND), Rate(2 * SECOND, 6 * SECOND), Rate(SECOND, 9 * SECOND)
+        rates = GcraRate(SECOND, 3 * SECOND), GcraRate(2 * SECOND, 6 * SECOND), GcraRate(SECOND, 9 * SECOND)
         for aheads, expected in (((SECOND, 0, 0), (3, 2, 1)), ((SECOND, 2 * SECOND, 0), (3, 2, 2)),
                                  ((0, 0, 9 * SECOND), (9, 0, 9))):  # fmt: skip
             lines = RateLimitHeaders(('a', 'b', 'c'), rates).encode(aheads).decode('ascii').splitlines()
@@ -205,7 +205,7 @@ class RateTests(SynchronousTestCase):
 
 
 class BucketTests(SynchronousTestCase):
-    rate = Rate(10, 30)
+    rate = GcraRate(10, 30)
 
     def test_charge(self) -> None:
         """A bucket admits its burst, then one call per interval; a rejected call is not counted."""

@@ -12,17 +12,17 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.security_sources import source_of
-from zatotx.rules.openapi.document import DocumentInfo, build_document
-from zatotx.rules.openapi.json_example import REF
-from zatotx.rules.openapi.model import (
+from zatotx.rules.openapi.document_builder import DocumentInfo, build_document
+from zatotx.rules.openapi.document_input import (
     ChannelModel,
     ExampleInput,
     InputField,
-    SchemaWithComponents,
+    JsonSchemaWithComponents,
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.operation_request import describe_request
+from zatotx.rules.openapi.json_example import REF
+from zatotx.rules.openapi.operation_request_description import describe_operation_request
 
 EXPECTED = Path(__file__).with_name('openapi_document.json')
 TEXT, NUMBER, FLAG, OBJECT = {'type': 'string'}, {'type': 'integer'}, {'type': 'boolean'}, {'type': 'object'}
@@ -50,11 +50,11 @@ FIELDS = (
     InputField('address', ADDRESS, True, ADDRESS),
     InputField('endless', ENDLESS, False, ENDLESS),
 )
-OUTPUT = SchemaWithComponents({'type': 'object', 'properties': {'address': ADDRESS, 'more': OBJECT}}, COMPONENTS)
+OUTPUT = JsonSchemaWithComponents({'type': 'object', 'properties': {'address': ADDRESS, 'more': OBJECT}}, COMPONENTS)
 
 
-def whole_of(fields: tuple[InputField, ...]) -> SchemaWithComponents:
-    return SchemaWithComponents({'type': 'object', 'properties': {f.name: f.schema for f in fields},
+def whole_of(fields: tuple[InputField, ...]) -> JsonSchemaWithComponents:
+    return JsonSchemaWithComponents({'type': 'object', 'properties': {f.name: f.schema for f in fields},
                                  'required': [f.name for f in fields if f.required]}, COMPONENTS)  # fmt: skip
 
 
@@ -91,17 +91,17 @@ CHANNELS = (
     ChannelModel(name='file', path='/file', method='PUT', service=service(*FIELDS[:2]), data_format='file'),
     ChannelModel(name='file', path='/file', method='GET', service=service(*FIELDS[:2]), data_format='file'),
     ChannelModel(name='params', path='/params', service=service(*FIELDS[:3], params_only=True), data_format='json'),
-    ChannelModel(name='list', path='/list', service=service(whole=SchemaWithComponents(LIST)), data_format='json'),
-    ChannelModel(name='list.form', path='/list-form', service=service(whole=SchemaWithComponents(LIST))),
-    ChannelModel(name='endless', path='/endless', service=service(whole=SchemaWithComponents(ENDLESS, COMPONENTS)),
+    ChannelModel(name='list', path='/list', service=service(whole=JsonSchemaWithComponents(LIST)), data_format='json'),
+    ChannelModel(name='list.form', path='/list-form', service=service(whole=JsonSchemaWithComponents(LIST))),
+    ChannelModel(name='endless', path='/endless', service=service(whole=JsonSchemaWithComponents(ENDLESS, COMPONENTS)),
                  data_format='json'),
     ChannelModel(name='xml.fields', path='/xml', method='POST', data_format='xml',
                  service=service(*FIELDS, output=OUTPUT, request_elem='order', namespace='urn:a')),
     ChannelModel(name='xml.item', path='/xml-item', method='POST', data_format='xml', service=service(
-        FIELDS[0], output=SchemaWithComponents({'type': 'object', 'properties': {'r': ADDRESS}}, COMPONENTS),
+        FIELDS[0], output=JsonSchemaWithComponents({'type': 'object', 'properties': {'r': ADDRESS}}, COMPONENTS),
         element='r')),
     ChannelModel(name='xml.items', path='/xml-items', method='POST', data_format='xml', service=service(
-        FIELDS[0], output=SchemaWithComponents({'type': 'object', 'properties': {'r': PAIRS}}), element='r')),
+        FIELDS[0], output=JsonSchemaWithComponents({'type': 'object', 'properties': {'r': PAIRS}}), element='r')),
     ChannelModel(name='xml.get', path='/xml-get/{id}', method='GET', data_format='xml', service=service(FIELDS[0])),
     ChannelModel(name='xml.any', path='/xml-any', method='POST', data_format='xml', service=BARE),
     ChannelModel(name='bare', path='/bare/{a}.{b}', service=BARE, data_format='json'),
@@ -158,7 +158,7 @@ class TriedExampleTests(SynchronousTestCase):
         found: list[ExampleInput] = []
         whole = more.pop('whole', None)
         channel = ChannelModel(name='c', path='/{id}', service=service(*fields, tried=found, whole=whole), **more)
-        describe_request(channel, method)
+        describe_operation_request(channel, method)
         (one,) = found
         return one.body, one.text, one.json
 
@@ -173,7 +173,7 @@ class TriedExampleTests(SynchronousTestCase):
         text = {'id': '1', 'day': day, 'flag': 'true'}
         self.assertEqual(self.tried(*fields, data_format='form'), (None, text, False))
         self.assertEqual(self.tried(*fields, data_format='json', method='GET'), ({}, text, True))
-        self.assertEqual(self.tried(data_format='json', whole=SchemaWithComponents(LIST)), ([1], {}, True))
+        self.assertEqual(self.tried(data_format='json', whole=JsonSchemaWithComponents(LIST)), ([1], {}, True))
 
     def test_what_a_query_can_carry(self) -> None:
         """A value with an alternative that is an object, or a list of lists, is in the body of a GET too."""
@@ -184,7 +184,7 @@ class TriedExampleTests(SynchronousTestCase):
         ):  # fmt: skip
             channel = ChannelModel(name='c', path='/c', service=service(InputField('f', schema, True, schema)),
                                    data_format='json')  # fmt: skip
-            asked = describe_request(channel, 'GET')
+            asked = describe_operation_request(channel, 'GET')
             self.assertEqual((len(asked.params), len(asked.bodies)), (1, 0) if is_text else (0, 1), schema)
 
     def test_required_fields_alone(self) -> None:
@@ -195,11 +195,11 @@ class TriedExampleTests(SynchronousTestCase):
 
         declared = ServiceInput(whole=whole_of(FIELDS[:2]), fields=FIELDS[:2], accepts=accepts)
         channel = ChannelModel(name='c', path='/c', service=ServiceModel(name='s', input=declared), data_format='json')
-        self.assertEqual(describe_request(channel, 'POST').bodies[0].example, {'id': 1})
+        self.assertEqual(describe_operation_request(channel, 'POST').bodies[0].example, {'id': 1})
         endless = InputField('e', ENDLESS, True, ENDLESS)
         declared = msgspec.structs.replace(declared, whole=whole_of((endless,)), fields=(endless,))
         channel = ChannelModel(name='c', path='/c', service=ServiceModel(name='s', input=declared), data_format='json')
-        self.assertIs(describe_request(channel, 'POST').bodies[0].example, msgspec.UNSET)
+        self.assertIs(describe_operation_request(channel, 'POST').bodies[0].example, msgspec.UNSET)
 
 
 if __name__ == '__main__':

@@ -13,18 +13,24 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from trial_tests.support.security_sources import source_of
-from zatotx.rules.openapi.document import DocumentInfo, build_document, documented_methods, operation_tag, path_template
-from zatotx.rules.openapi.json_example import NoExample, make_example, make_matching_text
-from zatotx.rules.openapi.model import (
+from zatotx.rules.openapi.component_registry import ERROR, ComponentRegistry, UniqueNames, safe_component_name
+from zatotx.rules.openapi.document_builder import (
+    DocumentInfo,
+    build_document,
+    documented_methods,
+    operation_tag,
+    path_template,
+)
+from zatotx.rules.openapi.document_input import (
     ChannelModel,
     InputField,
-    SchemaWithComponents,
+    JsonSchemaWithComponents,
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.operation_request import describe_request, to_text
-from zatotx.rules.openapi.schema_registry import ERROR, SchemaRegistry, UniqueNames, safe_component_name
-from zatotx.service.io.model_schema import model_schema
+from zatotx.rules.openapi.json_example import NoExample, make_example, make_matching_text
+from zatotx.rules.openapi.operation_request_description import describe_operation_request, to_text
+from zatotx.service.io.model_json_schema import model_schema
 
 REF = '#/components/schemas/'
 
@@ -145,7 +151,7 @@ class PatternTests(SynchronousTestCase):
 
 
 def service(*fields: InputField, accepts: bool = True, **more: Any) -> ServiceModel:
-    whole = SchemaWithComponents({'type': 'object', 'properties': {f.name: f.schema for f in fields}})
+    whole = JsonSchemaWithComponents({'type': 'object', 'properties': {f.name: f.schema for f in fields}})
     return ServiceModel(name='s', input=ServiceInput(whole=whole, fields=fields, accepts=lambda tried: accepts), **more)
 
 
@@ -178,36 +184,38 @@ class DocumentTests(SynchronousTestCase):
     def test_components(self) -> None:
         """Identical schemas are registered once; different schemas with the same name get distinct names; reserved
         names are never used."""
-        components = SchemaRegistry()
+        components = ComponentRegistry()
         first = components.register(
-            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
+            JsonSchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
         )
         again = components.register(
-            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
+            JsonSchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT})
         )
         other = components.register(
-            SchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT})
+            JsonSchemaWithComponents({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT})
         )
         self.assertEqual([one['$ref'] for one in (first, again, other)], [f'{REF}A', f'{REF}A', f'{REF}A_2'])
         self.assertEqual(components.schemas['A_2'], {'title': 'A_2', 'x': {'$ref': f'{REF}B_2'}})
-        mine = components.register(SchemaWithComponents({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
+        mine = components.register(JsonSchemaWithComponents({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
         self.assertEqual(mine, {'$ref': f'{REF}{ERROR}_2'})
 
     def test_examples_only_where_they_are_taken(self) -> None:
         """An example that input validation rejects is omitted; a service that reads parameters only has no body."""
         fields = (InputField('a', TEXT, True, TEXT), InputField('b', OBJECT, False, OBJECT))
         channel = ChannelModel(name='c', path='/c', service=service(*fields, accepts=False), data_format='json')
-        asked = describe_request(channel, 'POST')
+        asked = describe_operation_request(channel, 'POST')
         assert asked.bodies
         self.assertIs(asked.bodies[0].example, msgspec.UNSET)
-        taken = describe_request(msgspec.structs.replace(channel, service=service(*fields)), 'POST')
+        taken = describe_operation_request(msgspec.structs.replace(channel, service=service(*fields)), 'POST')
         assert taken.bodies
         self.assertEqual(taken.bodies[0].example['a'], 'text')
-        got = describe_request(msgspec.structs.replace(channel, service=service(*fields)), 'GET')
+        got = describe_operation_request(msgspec.structs.replace(channel, service=service(*fields)), 'GET')
         self.assertEqual([(p.name, p.location) for p in got.params], [('a', 'query')])
         assert channel.service.input is not None
         only = msgspec.structs.replace(channel.service.input, params_only=True)
-        params = describe_request(msgspec.structs.replace(channel, service=ServiceModel(name='s', input=only)), 'POST')
+        params = describe_operation_request(
+            msgspec.structs.replace(channel, service=ServiceModel(name='s', input=only)), 'POST'
+        )
         self.assertEqual(([p.location for p in params.params], params.bodies), (['query', 'query'], ()))
 
     def test_text_of_values(self) -> None:

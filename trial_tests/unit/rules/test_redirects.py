@@ -10,9 +10,9 @@ from zatotx.rules.http.redirects import (
     RedirectError,
     RedirectTarget,
     follow_redirect,
-    is_body_header,
-    is_credential,
-    parse_target,
+    is_body_field,
+    is_credential_field,
+    parse_redirect_target,
 )
 
 HERE = RedirectTarget(True, 'a', 443, '/x/y?z')
@@ -33,11 +33,11 @@ class TargetTests(SynchronousTestCase):
             ('https://[::1]:80?x', RedirectTarget(True, '::1', 80, '/?x'), 'https://[::1]:80/?x'),
             ('http://%61:443', RedirectTarget(False, 'a', 443), 'http://a:443/'),
         ):  # fmt: skip
-            self.assertEqual((parse_target(url), parse_target(url).url), (target, shown))
+            self.assertEqual((parse_redirect_target(url), parse_redirect_target(url).url), (target, shown))
         for url, why in (('ftp://a', 'is to a URL that is not of http or https'), ('//a', 'not of http or https'),
                          ('http://', 'is to something that is no URL'), ('http://a:x', 'that is no URL'),
                          ('http://a:99999', 'that is no URL'), ('http://[::1', 'that is no URL')):  # fmt: skip
-            self.assertIn(why, str(self.assertRaises(RedirectError, parse_target, url)))
+            self.assertIn(why, str(self.assertRaises(RedirectError, parse_redirect_target, url)))
 
     def test_origins(self) -> None:
         """Scheme, host and port make an origin."""
@@ -77,7 +77,7 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual(follow(307, 'POST', plain).target.url, 'http://a/')
         self.assertEqual(follow(303, 'POST', plain, has_body=True).method, 'GET')
         self.assertTrue(follow(307, 'POST', has_body=True).keeps_body)
-        http = parse_target('http://a/')
+        http = parse_redirect_target('http://a/')
         self.assertTrue(follow(307, 'POST', plain, has_body=True, place=http).keeps_body)
 
     def test_fields(self) -> None:
@@ -85,9 +85,9 @@ class FollowTests(SynchronousTestCase):
         for name in (b'Authorization', b'COOKIE', b'cookie2', b'proxy-authorization', b'x-zato-user',
                      b'x-zato-password', b'x-api-key', b'apikey', b'my_api_key', b'x-token', b'x-secret-1',
                      b'x-password', b'x-auth', b'x-session', b'x-signature'):  # fmt: skip
-            self.assertTrue(is_credential(name), name)
+            self.assertTrue(is_credential_field(name), name)
         for name in (b'accept', b'user-agent', b'x-key', b'set-cookie2'):
-            self.assertFalse(is_credential(name), name)
+            self.assertFalse(is_credential_field(name), name)
         for name in (b'Content-Type', b'transfer-encoding', b'EXPECT', b'digest', b'trailer'):
-            self.assertTrue(is_body_header(name), name)
-        self.assertFalse(is_body_header(b'x-content-type'))
+            self.assertTrue(is_body_field(name), name)
+        self.assertFalse(is_body_field(b'x-content-type'))

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.scheduling.misfire import (
+from zatotx.rules.scheduling.missed_ticks import (
     MAX_MISSED,
     MisfirePolicy,
-    lower_bound,
+    due_ticks_lower_bound,
     misfire_policy,
-    missed_ticks,
-    next_in_grace,
+    missed_ticks_to_run,
+    next_tick_in_grace_period,
     tick_jitter,
 )
 from zatotx.rules.scheduling.tick_schedule import (
@@ -144,24 +144,26 @@ class MisfireTests(SynchronousTestCase):
         now, after = 1000 * SECOND, 500 * SECOND
         for misfire, expected in ((RUN_ONCE, [930]), (SKIP_MISSED, []), (RUN_ALL, list(range(510, 940, 10)))):
             policy = MisfirePolicy(misfire, 60 * SECOND)
-            found = missed_ticks(self.schedule, after, now, policy)
+            found = missed_ticks_to_run(self.schedule, after, now, policy)
             self.assertEqual(found, [second * SECOND for second in expected])
-            self.assertEqual(next_in_grace(self.schedule, found[-1] if found else after, now, policy), 940 * SECOND)
-            self.assertEqual(missed_ticks(self.schedule, 930 * SECOND, now, policy), [])
+            self.assertEqual(
+                next_tick_in_grace_period(self.schedule, found[-1] if found else after, now, policy), 940 * SECOND
+            )
+            self.assertEqual(missed_ticks_to_run(self.schedule, 930 * SECOND, now, policy), [])
 
     def test_at_most_a_thousand(self) -> None:
         """The latest ones are made up."""
-        found = missed_ticks(self.schedule, 0, 100_000 * SECOND, MisfirePolicy(RUN_ALL, 0))
+        found = missed_ticks_to_run(self.schedule, 0, 100_000 * SECOND, MisfirePolicy(RUN_ALL, 0))
         self.assertEqual((len(found), found[-1], found[0]), (MAX_MISSED, 99_990 * SECOND, 90_000 * SECOND))
 
     def test_bounds(self) -> None:
         """Ticks before the last one and before the last change are not due. Where the last one is not known because
         Redis lost it, those of the grace period before the loss are repeated."""
         policy = MisfirePolicy(RUN_ONCE, 60 * SECOND)
-        self.assertEqual(lower_bound(700, 500, 0, policy), 700)
-        self.assertEqual(lower_bound(700, 900, 0, policy), 900)
-        self.assertEqual(lower_bound(None, 900, 0, policy), 900)
-        self.assertEqual(lower_bound(None, 900, 100 * SECOND, policy), 40 * SECOND)
+        self.assertEqual(due_ticks_lower_bound(700, 500, 0, policy), 700)
+        self.assertEqual(due_ticks_lower_bound(700, 900, 0, policy), 900)
+        self.assertEqual(due_ticks_lower_bound(None, 900, 0, policy), 900)
+        self.assertEqual(due_ticks_lower_bound(None, 900, 100 * SECOND, policy), 40 * SECOND)
 
     def test_jitter(self) -> None:
         """Each tick has its own delay within the limit, always the same, and is not late because of it."""

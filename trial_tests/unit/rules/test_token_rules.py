@@ -8,21 +8,27 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.security.jwt import (
+from zatotx.rules.security.jwt_validation import (
     DEFAULT_LIFETIME,
     MAX_LIFETIME,
     MAX_STALE,
     MIN_LIFETIME,
     JwksRefreshState,
     JwtRequirements,
-    UnacceptableToken,
-    cache_lifetime,
-    read_header,
+    TokenRejected,
+    read_token_header,
+    response_freshness_lifetime,
     token_roles,
     token_username,
-    validate_claims,
+    validate_token_claims,
 )
-from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, UnacceptableWssToken, WssRequirements, check_token
+from zatotx.rules.security.wss_validation import (
+    MAX_CLOCK_SKEW,
+    NonceCheck,
+    WssRequirements,
+    WssTokenRejected,
+    validate_security_header,
+)
 from zatotx.security.wss import Wss, wss_requirements
 from zatotx.wire.soap.ws_security import SecurityHeader, Timestamp, UsernameToken, password_digest
 
@@ -47,7 +53,7 @@ class RefreshTests(SynchronousTestCase):
             (b'max-age', None, 10.0), (b'max-age=4000', b'300', 3600.0), (b'max-age=60', b'-5', 60.0),
         ):  # fmt: skip
             headers = {name: value for name, value in ((b'cache-control', control), (b'age', age)) if value is not None}
-            self.assertEqual(cache_lifetime(headers), seconds, (control, age))
+            self.assertEqual(response_freshness_lifetime(headers), seconds, (control, age))
 
     def test_before_the_first_fetch(self) -> None:
         """Without keys every request waits, and a fetch is due at once."""
@@ -110,7 +116,7 @@ class JwtTests(SynchronousTestCase):
         for header, found in (({}, ('RS256', None)), ({'kid': 'k'}, ('RS256', 'k')), ({'typ': 'JWT'}, ('RS256', None)),
                               ({'typ': 'application/AT+jwt'}, ('RS256', None)), ({'typ': 'x'}, ('RS256', None)),
                               ({'jwk': {}, 'x5u': ''}, ('RS256', None))):  # fmt: skip
-            self.assertEqual(read_header({'alg': 'RS256', **header}, TERMS), found)
+            self.assertEqual(read_token_header({'alg': 'RS256', **header}, TERMS), found)
         for header, why in (
             ({'alg': None}, 'its alg is none of the definition'),
             ({'alg': 'none'}, 'its alg is none of the definition'),
@@ -120,27 +126,27 @@ class JwtTests(SynchronousTestCase):
             ({'typ': 'Application/logout+JWT'}, 'its typ is not of tokens'),
         ):  # fmt: skip
             given = {'alg': 'RS256', **header}
-            self.assertIn(why, str(self.assertRaises(UnacceptableToken, read_header, given, TERMS)))
+            self.assertIn(why, str(self.assertRaises(TokenRejected, read_token_header, given, TERMS)))
 
     def refused(self, why: str, claims: dict[str, Any], now: float = NOW) -> None:
         given = {name: value for name, value in {**CLAIMS, **claims}.items() if value is not None}
-        self.assertEqual(str(self.assertRaises(UnacceptableToken, validate_claims, given, TERMS, now)), why)
+        self.assertEqual(str(self.assertRaises(TokenRejected, validate_token_claims, given, TERMS, now)), why)
 
     def test_times(self) -> None:
         """The leeway is exact, on both ends; dates are numbers up to the year 9999."""
-        self.assertEqual(validate_claims(CLAIMS, TERMS, NOW + 9.9), NOW + 10.0)
+        self.assertEqual(validate_token_claims(CLAIMS, TERMS, NOW + 9.9), NOW + 10.0)
         self.refused('its exp has passed', {}, NOW + 10.0)
         for name in ('nbf', 'iat'):
-            self.assertEqual(validate_claims({**CLAIMS, name: NOW + 10.0}, TERMS, NOW), NOW + 10.0)
+            self.assertEqual(validate_token_claims({**CLAIMS, name: NOW + 10.0}, TERMS, NOW), NOW + 10.0)
             self.refused(f'its {name} is yet to come', {name: NOW + 10.1})
-            validate_claims({**CLAIMS, name: 0}, TERMS, NOW)
+            validate_token_claims({**CLAIMS, name: 0}, TERMS, NOW)
         for name in ('exp', 'nbf', 'iat'):
             for value in (-1, 253_402_300_800, '1', True, inf):
                 self.refused(f'its {name} is no date', {name: value})
-        self.assertEqual(validate_claims({**CLAIMS, 'exp': 253_402_300_799}, TERMS, NOW), 253_402_300_809.0)
+        self.assertEqual(validate_token_claims({**CLAIMS, 'exp': 253_402_300_799}, TERMS, NOW), 253_402_300_809.0)
         self.refused('it has no exp', {'exp': None})
         endless = msgspec.structs.replace(TERMS, require_exp=False)
-        self.assertEqual(validate_claims({'iss': 'i', 'aud': ['x', 'b', 1]}, endless, NOW), inf)
+        self.assertEqual(validate_token_claims({'iss': 'i', 'aud': ['x', 'b', 1]}, endless, NOW), inf)
 
     def test_whose_it_is(self) -> None:
         """Issuer and audience are checked if the definition has them."""
@@ -149,7 +155,7 @@ class JwtTests(SynchronousTestCase):
         for audience in ('x', None, ['x'], {'a': 1}, 1):
             self.refused('its aud is not the audience of the definition', {'aud': audience})
         free = msgspec.structs.replace(TERMS, issuer='', audience=frozenset())
-        self.assertEqual(validate_claims({'exp': NOW}, free, NOW), NOW + 10.0)
+        self.assertEqual(validate_token_claims({'exp': NOW}, free, NOW), NOW + 10.0)
 
     def test_users(self) -> None:
         """The user name is text, or an integer of at most 64 bits."""
@@ -158,7 +164,7 @@ class JwtTests(SynchronousTestCase):
             self.assertEqual(token_username({'sub': value}, TERMS), name)
         self.assertEqual(token_username({}, TERMS), '')
         for value in (2**64, -(2**64), True, 1.5, ['joe'], None):
-            self.assertIn('its sub is no text', str(self.assertRaises(UnacceptableToken, token_username, {'sub': value},
+            self.assertIn('its sub is no text', str(self.assertRaises(TokenRejected, token_username, {'sub': value},
                                                                       TERMS)))  # fmt: skip
 
     def test_roles(self) -> None:
@@ -182,11 +188,11 @@ def at(token: UsernameToken, seconds: float, nonce: bytes = b'n') -> UsernameTok
 
 class WssTests(SynchronousTestCase):
     def check(self, *tokens: UsernameToken, stamp: Timestamp | None = None, terms: WssRequirements = WSS) -> NonceCheck:
-        return check_token(SecurityHeader(tokens, stamp), terms, NOW)
+        return validate_security_header(SecurityHeader(tokens, stamp), terms, NOW)
 
     def refused(self, why: str, *tokens: UsernameToken, guessed: bool = False, stamp: Timestamp | None = None,
                 terms: WssRequirements = WSS) -> None:  # fmt: skip
-        error = self.assertRaises(UnacceptableWssToken, self.check, *tokens, stamp=stamp, terms=terms)
+        error = self.assertRaises(WssTokenRejected, self.check, *tokens, stamp=stamp, terms=terms)
         self.assertEqual((str(error), error.has_wrong_credentials), (why, guessed))
 
     def test_credentials(self) -> None:

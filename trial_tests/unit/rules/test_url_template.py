@@ -10,7 +10,7 @@ from uuid import UUID
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.routing.url_template import UrlTemplate, encode_query, template_error
+from zatotx.rules.routing.url_template import UrlTemplate, encode_query, url_template_error
 
 
 class Colour(Enum):
@@ -77,12 +77,12 @@ class TemplateTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
         """All errors of an invalid template are reported."""
         for text in ('', '/', '/a', '/a/{b}/{c:path}', '/a?b={b}', '/a/{b}?c={c}&d=e'):
-            self.assertEqual(template_error(text), '', text)
+            self.assertEqual(url_template_error(text), '', text)
         for text, wrong in (('a', 'must begin with /'), ('/{', 'braces'), ('/{1}', 'needs a name'), ('/a#b', '#'),
                             ('/a?b#c', '#'), ('?a=1', 'must begin with /'), ('/{a}/{a}', '{a} stands twice'),
                             ('/{a}?b={a}', '{a} stands twice'), ('/a b', 'blanks'), ('/a?b={', 'braces'),
                             ('/a?{}=b', 'braces'), ('/a\r\nX: y', 'control')):  # fmt: skip
-            self.assertIn(wrong, template_error(text), text)
+            self.assertIn(wrong, url_template_error(text), text)
 
 
     def test_reasons(self) -> None:
@@ -96,8 +96,8 @@ class TemplateTests(SynchronousTestCase):
             ('/a\x7fb', blanks), ('/a\x1fb', blanks), ('/a b', blanks), ('/a?b\u00a0', blanks),
             ('/a?b#c d', f'it must be without #; {blanks}'),
         ):  # fmt: skip
-            self.assertEqual(template_error(text), why, text)
-        self.assertEqual([template_error(text) for text in ('/a!', '/a?', '/a?{b}', '/\u00e9~')], [''] * 4)
+            self.assertEqual(url_template_error(text), why, text)
+        self.assertEqual([url_template_error(text) for text in ('/a!', '/a?', '/a?{b}', '/\u00e9~')], [''] * 4)
 
     def test_names(self) -> None:
         """The names of the parameters are those of the path and of the query, in order."""

@@ -12,9 +12,9 @@ from zatotx.rules.resilience.work_retry import (
     delay_after_crash,
     is_exhausted,
     is_expired,
-    next_delay,
-    record_crashes,
-    record_failure,
+    record_crashed_runs,
+    record_failed_run,
+    work_retry_delay,
 )
 
 MESSAGE = WorkMessage(id='i', cid='c', service='s')
@@ -26,8 +26,8 @@ class RetryTests(SynchronousTestCase):
         for random in (0.0, 0.999):
             message, delays = MESSAGE, []
             while True:
-                message = record_failure(message, 'x', 10.0 + message.attempts)
-                delay = next_delay(message, 500, lambda: random)  # noqa: B023
+                message = record_failed_run(message, 'x', 10.0 + message.attempts)
+                delay = work_retry_delay(message, 500, lambda: random)  # noqa: B023
                 if delay is None:
                     break
                 delays.append(delay)
@@ -38,20 +38,20 @@ class RetryTests(SynchronousTestCase):
 
     def test_permanent_errors(self) -> None:
         """Errors that say that the message is wrong are not retried, except too many requests."""
-        failed = record_failure(MESSAGE, 'x', 1.0)
+        failed = record_failed_run(MESSAGE, 'x', 1.0)
         for status, retried in ((400, False), (404, False), (429, True), (500, True), (503, True)):
-            self.assertEqual(next_delay(failed, status, lambda: 0.0) is not None, retried, status)
+            self.assertEqual(work_retry_delay(failed, status, lambda: 0.0) is not None, retried, status)
 
     def test_crashes(self) -> None:
         """A message whose process died runs again at once, then after growing delays, so that it does not end the
         processes of a server faster than the server gives up."""
-        first = record_crashes(MESSAGE, 1, 5.0)
+        first = record_crashed_runs(MESSAGE, 1, 5.0)
         self.assertEqual((first.attempts, first.cause, delay_after_crash(first, lambda: 0.0)), (1, CRASHED, 0.0))
         moments = [0.0]
         for crashes in range(1, MAX_DEATHS):
-            moments.append(moments[-1] + delay_after_crash(record_crashes(MESSAGE, crashes, 5.0), lambda: 0.999))
-        self.assertFalse(is_exhausted(record_crashes(MESSAGE, 4, 5.0)))
-        self.assertTrue(is_exhausted(record_crashes(MESSAGE, 5, 5.0)))
+            moments.append(moments[-1] + delay_after_crash(record_crashed_runs(MESSAGE, crashes, 5.0), lambda: 0.999))
+        self.assertFalse(is_exhausted(record_crashed_runs(MESSAGE, 4, 5.0)))
+        self.assertTrue(is_exhausted(record_crashed_runs(MESSAGE, 5, 5.0)))
         # Each new process takes a second to start before it can crash.
         self.assertGreater(moments[-1] + MAX_DEATHS - 1, DEATH_WINDOW)
 

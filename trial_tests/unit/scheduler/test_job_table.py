@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.iterations import run_iteration
-from zatotx.interfaces.config import PreparedConfig
+from zatotx.interfaces.config import PreparedConfigChange
 from zatotx.scheduler.job_table import SLICE, JobTable
 from zatotx.schema.scheduler_job import SchedulerJob
 from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
@@ -38,7 +38,7 @@ class JobTableTests(SynchronousTestCase):
         self.followed: list[tuple[list[int], list[int]]] = []
         self.table.follower = lambda changed, gone: self.followed.append((list(changed), list(gone)))
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         return Deferred.fromCoroutine(self.table.prepare(snapshot))
 
     def test_many_jobs_are_loaded_in_slices(self) -> None:

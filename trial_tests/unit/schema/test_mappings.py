@@ -7,15 +7,15 @@ from typing import Annotated, Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import export_document, plan_import
-from zatotx.schema import type_docs
+from zatotx.rules.enmasse.object_diff import describe_changes
+from zatotx.schema import object_type_docs
 from zatotx.schema.meta import ObjectType, ZatoApi, field, fields_of
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import parse_request, validate, validate_edit
+from zatotx.schema.validation import parse_request_fields, validate, validate_edit
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,10 +108,10 @@ class DoorTests(SynchronousTestCase):
         given = {'steps': '3', 'pause': '0.5', 'on': 'a, b', 'odd': '1'}
         for pace in (given, msgspec.json.encode(given).decode()):
             for name in ('pace', 'the_pace'):
-                self.assertEqual(parse_request(WALK, {name: pace}, NOTHING), wanted)
-        self.assertEqual(parse_request(WALK, {'pace': ''}, NOTHING), {'pace': None})
+                self.assertEqual(parse_request_fields(WALK, {name: pace}, NOTHING), wanted)
+        self.assertEqual(parse_request_fields(WALK, {'pace': ''}, NOTHING), {'pace': None})
         for text in ('{', '[1]', 'fast'):
-            self.assertEqual(parse_request(WALK, {'pace': text}, NOTHING), {'pace': text})
+            self.assertEqual(parse_request_fields(WALK, {'pace': text}, NOTHING), {'pace': text})
 
     def test_an_import_takes_text_too(self) -> None:
         """Text substituted for `${NAME}` is converted."""
@@ -126,7 +126,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_described(self) -> None:
         """Nested fields follow their field in the table, by path."""
-        table = type_docs.field_table(WALK)
+        table = object_type_docs.make_field_table(WALK)
         self.assertIn('| `pace` | mapping | none | How fast it goes; none = as it comes |\n| `pace.steps` | int >= 1 |',
                       table)  # fmt: skip
         self.assertIn('| `least.way` | up, down | up | Which way |', table)

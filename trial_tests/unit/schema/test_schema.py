@@ -10,14 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
-from zatotx.schema import type_docs
+from zatotx.schema import object_type_docs
 from zatotx.schema.meta import NO_DEFAULT, ObjectType, ZatoApi, field, fields_of, reference_fields
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.service_config import SERVICE, ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry, namespace_of
-from zatotx.schema.validation import parse_request, validate, validate_edit
+from zatotx.schema.validation import parse_request_fields, validate, validate_edit
 from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
@@ -225,10 +225,10 @@ class DoorTests(SynchronousTestCase):
         self.references = SnapshotReferences(snapshot, TYPES)
 
     def rest(self, **request: Any) -> dict[str, Any]:
-        return parse_request(CHANNEL_REST, request, self.references)
+        return parse_request_fields(CHANNEL_REST, request, self.references)
 
     def every(self, **request: Any) -> dict[str, Any]:
-        return parse_request(EVERYTHING, request, self.references)
+        return parse_request_fields(EVERYTHING, request, self.references)
 
     def test_text_becomes_what_the_field_is(self) -> None:
         """Text becomes numbers, booleans in all spellings, and dates, in UTC without a zone."""
@@ -306,18 +306,18 @@ class SilenceTests(SynchronousTestCase):
 class DocsTests(SynchronousTestCase):
     def test_a_type_describes_itself(self) -> None:
         """The table has one row per field, in Markdown that texts cannot break."""
-        table = type_docs.field_table(EVERYTHING)
+        table = object_type_docs.make_field_table(EVERYTHING)
         self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
         self.assertIn('Some \\| text', table)
         self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
-        self.assertIn('Usable types: apikey, basic_auth, jwt', type_docs.field_table(CHANNEL_REST, TYPES))
+        self.assertIn('Usable types: apikey, basic_auth, jwt', object_type_docs.make_field_table(CHANNEL_REST, TYPES))
 
     def test_a_field_describes_itself_in_a_line(self) -> None:
         """Help for the CLI is one line."""
-        found = {f.name: type_docs.field_help(f) for f in fields_of(CHANNEL_REST)}
+        found = {f.name: object_type_docs.field_help(f) for f in fields_of(CHANNEL_REST)}
         self.assertEqual(found['service'], 'Service to invoke (name (service); required)')
         self.assertEqual(found['method'], 'HTTP method, in capitals; none = any (text; default: none)')
-        secret = {f.name: type_docs.field_help(f) for f in fields_of(BASIC_AUTH)}['password']
+        secret = {f.name: object_type_docs.field_help(f) for f in fields_of(BASIC_AUTH)}['password']
         self.assertIn('(text secret; default: (empty))', secret)
 
     def test_the_zato_face_has_defaults(self) -> None:

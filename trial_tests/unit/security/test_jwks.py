@@ -19,7 +19,13 @@ from trial_tests.support.tokens import GOOD, NOW, SECRET, jwk, jwks, part, priva
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.rules.security.jwt import DEFAULT_LIFETIME, MAX_LIFETIME, MAX_STALE, MIN_LIFETIME, cache_lifetime
+from zatotx.rules.security.jwt_validation import (
+    DEFAULT_LIFETIME,
+    MAX_LIFETIME,
+    MAX_STALE,
+    MIN_LIFETIME,
+    response_freshness_lifetime,
+)
 from zatotx.schema.snapshot import StoredObject
 from zatotx.security.jwt import Jwt
 from zatotx.security.jwt.authenticator import JwtAuthenticator, make_jwt_authenticator
@@ -27,7 +33,7 @@ from zatotx.security.jwt.jwks import FETCH_TIMEOUT, MAX_DOCUMENT_SIZE, MAX_WAIT,
 from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.pipeline_doubles import make_message
-from zatotx.wire.jose import key_from_jwk, parse_key_set
+from zatotx.wire.jwk_and_jws import key_from_jwk, parse_key_set
 from zatotx.wire.malformed import Malformed
 
 URL = 'https://idp.example/jwks'
@@ -465,5 +471,5 @@ class LifetimeTests(SynchronousTestCase):
             (b'max-age=-1', b'', MIN_LIFETIME), (b'max-age=86400', b'', MAX_LIFETIME), (b'no-store', b'', MIN_LIFETIME),
             (b'no-cache, max-age=600', b'', MIN_LIFETIME), (b'private="a, b",max-age=60', b'', 60.0),
         ):  # fmt: skip
-            self.assertEqual(cache_lifetime({b'cache-control': field, b'age': age}), seconds, field)
-        self.assertEqual(cache_lifetime({}), DEFAULT_LIFETIME)
+            self.assertEqual(response_freshness_lifetime({b'cache-control': field, b'age': age}), seconds, field)
+        self.assertEqual(response_freshness_lifetime({}), DEFAULT_LIFETIME)

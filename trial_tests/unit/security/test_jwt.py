@@ -21,7 +21,7 @@ from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import PrincipalCache
-from zatotx.rules.security.jwt import select_key
+from zatotx.rules.security.jwt_validation import select_verification_key
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.jwt import CHALLENGE, JWT, Jwt
@@ -29,13 +29,13 @@ from zatotx.security.jwt.authenticator import (
     CACHE_SIZE,
     INVALID_TOKEN_CHALLENGE,
     JwtAuthenticator,
-    SingleKey,
+    SharedKeySource,
     make_jwt_authenticator,
 )
 from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.pipeline_doubles import make_message
-from zatotx.wire.jose import VerificationKey, key_from_pem, key_from_secret
+from zatotx.wire.jwk_and_jws import VerificationKey, key_from_pem, key_from_secret
 from zatotx.wire.malformed import Malformed
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
@@ -65,7 +65,7 @@ class JwtTestCase(SynchronousTestCase):
     def check_of(self, stored: StoredObject) -> JwtAuthenticator:
         value = stored.value
         key = key_from_pem(value.public_key) if value.public_key else key_from_secret(value.secret)
-        return JwtAuthenticator(stored, lambda changed: SingleKey(key), lambda: self.now)
+        return JwtAuthenticator(stored, lambda changed: SharedKeySource(key), lambda: self.now)
 
     def admitted(self, check: JwtAuthenticator, token: bytes) -> Principal:
         found = check.check(bearing(token))
@@ -378,13 +378,13 @@ class ChooseTests(SynchronousTestCase):
         rsa_1, rsa_2 = (VerificationKey(n, frozenset({'RS256', 'PS256'}), f'r{n}') for n in (1, 2))
         curve = VerificationKey(3, frozenset({'ES256'}), 'e')
         keys = [rsa_1, rsa_2, curve]
-        self.assertIs(select_key(keys, 'RS256', 'r2'), rsa_2)
-        self.assertIs(select_key(keys, 'ES256', None), curve)
-        self.assertIsNone(select_key(keys, 'RS256', None))
-        self.assertIsNone(select_key(keys, 'RS256', 'e'))
-        self.assertIsNone(select_key(keys, 'RS256', 'unknown'))
-        self.assertIsNone(select_key([*keys, VerificationKey(4, rsa_1.algorithms, 'r1')], 'RS256', 'r1'))
-        self.assertIsNone(select_key([], 'RS256', None))
+        self.assertIs(select_verification_key(keys, 'RS256', 'r2'), rsa_2)
+        self.assertIs(select_verification_key(keys, 'ES256', None), curve)
+        self.assertIsNone(select_verification_key(keys, 'RS256', None))
+        self.assertIsNone(select_verification_key(keys, 'RS256', 'e'))
+        self.assertIsNone(select_verification_key(keys, 'RS256', 'unknown'))
+        self.assertIsNone(select_verification_key([*keys, VerificationKey(4, rsa_1.algorithms, 'r1')], 'RS256', 'r1'))
+        self.assertIsNone(select_verification_key([], 'RS256', None))
 
 
 class DefinitionTests(SynchronousTestCase):

@@ -18,7 +18,7 @@ from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import ANY_DEFINITION
-from zatotx.rules.security.mtls import MAX_CERTIFICATES
+from zatotx.rules.security.client_certificate_validation import MAX_CERTIFICATES
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.basic_auth import BasicAuth
@@ -27,7 +27,7 @@ from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.fake_authenticator import FieldAuthenticator
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.pipeline_doubles import make_message
-from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_alternative_name, parse_name
+from zatotx.wire.certificates import is_same_name, parse_alternative_name, parse_certificate_name, parse_name
 from zatotx.wire.malformed import Malformed
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='partner')
@@ -348,7 +348,7 @@ class RevokedTests(MtlsTestCase):
 class NameTests(SynchronousTestCase):
     def test_as_people_write_them(self) -> None:
         """RFC 4514 and OpenSSL's format, in either order, denote the same name."""
-        name = from_certificate_name(BANK.issue('CN=partner,OU=API,O=Bank\\, Inc,C=PL').certificate.subject)
+        name = parse_certificate_name(BANK.issue('CN=partner,OU=API,O=Bank\\, Inc,C=PL').certificate.subject)
         for text in (
             'CN=partner,OU=API,O=Bank\\, Inc,C=PL', 'C = PL, O = "Bank, Inc", OU = API, CN = partner',
             'cn=partner, ou=API, o=Bank\\2C Inc, c=PL', '2.5.4.3=partner,OU=API,O=Bank\\, Inc,C=PL',
@@ -360,7 +360,7 @@ class NameTests(SynchronousTestCase):
 
     def test_order_of_units(self) -> None:
         """If a type occurs several times, the order matters: forwards or backwards."""
-        name = from_certificate_name(BANK.issue('CN=x,OU=inner,OU=outer').certificate.subject)
+        name = parse_certificate_name(BANK.issue('CN=x,OU=inner,OU=outer').certificate.subject)
         self.assertTrue(is_same_name(parse_name('CN=x,OU=inner,OU=outer'), name))
         self.assertTrue(is_same_name(parse_name('OU=outer,OU=inner,CN=x'), name))
         self.assertFalse(is_same_name(parse_name('CN=x,OU=outer,OU=inner'), name))

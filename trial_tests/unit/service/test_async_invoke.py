@@ -77,9 +77,9 @@ class InvokeAsyncTests(SynchronousTestCase):
 
     def test_xml(self) -> None:
         """An XML element is stored as text and parsed again."""
-        from zatotx.wire.xml.parser import parse
+        from zatotx.wire.xml.parser import parse_document
 
-        self.asked(lambda s: s.invoke_async('t.target', parse(b'<a><b>1</b></a>')))
+        self.asked(lambda s: s.invoke_async('t.target', parse_document(b'<a><b>1</b></a>')))
         self.assertEqual((self.message().payload, self.message().data_format), (b'<a><b>1</b></a>', 'xml'))
 
     def test_wrong_calls(self) -> None:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import elements as e
-from zatotx.service.io import records as r
+from zatotx.service.io import record_elements as r
 from zatotx.service.io.validation_error import ValidationError
 
 DAY, MOMENT = dt.date(2026, 2, 1), dt.datetime(2026, 2, 1, 10, 20, 30)

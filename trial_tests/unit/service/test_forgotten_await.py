@@ -17,7 +17,7 @@ from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.service.missing_await import MissingAwait, display_path
 from zatotx.service.outgoing import ConnectionNamespaces
-from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CountingStats
+from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CallCountingStats
 
 
 def line_of(mark: str) -> int:
@@ -123,7 +123,7 @@ class ForgottenAwaitTests(SynchronousTestCase):
         """Return the error logged for the author of the service; the caller gets a 500 without details."""
         calls = Calls(service, Other, node=Node())
         for entry in calls.entries:
-            object.__setattr__(entry, 'stats', CountingStats())
+            object.__setattr__(entry, 'stats', CallCountingStats())
         store: Any = type('Store', (), {'current': calls.services})
         pipeline = Pipeline(authentication=AllowAllAuthentication(), store=store, invoker=calls.invoker,
                             codecs=CodecRegistry(), error_replies=ErrorReplies(), offload=maybeDeferred)  # fmt: skip

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import BadRequest, MethodNotAllowed, Service
 from zatotx.model.message import ServiceResult
-from zatotx.service.metadata import BadDeclaration, describe_service, runs_on_reactor
+from zatotx.service.metadata import InvalidServiceClass, describe_service, runs_on_reactor
 
 
 class Recording(Service):
@@ -253,10 +253,10 @@ class TraitsTests(SynchronousTestCase):
 
             def __init__(self, needed: int) -> None: ...
 
-        found = self.assertRaises(BadDeclaration, describe_service, Nothing).errors
+        found = self.assertRaises(InvalidServiceClass, describe_service, Nothing).errors
         self.assertEqual(found[0], 'Nothing has no handle(self)')
         self.assertIn('Nothing.input: 5 is neither a name', found[1])
-        found = self.assertRaises(BadDeclaration, describe_service, Generator).errors
+        found = self.assertRaises(InvalidServiceClass, describe_service, Generator).errors
         self.assertEqual([sentence.split()[0] for sentence in found], [
             'Generator.handle', 'Generator.handle_GET', 'Generator.handle_PATCH', 'Generator.handle_POST',
             'Generator.handle_PUT', 'Generator.__init__',

@@ -19,8 +19,8 @@ from zatotx.model.errors import BadInput
 from zatotx.model.message import ServiceResult
 from zatotx.pipeline.codecs import XmlCodec
 from zatotx.service.io.xml_codec import LARGE_DOCUMENT, read_element_values
-from zatotx.service.metadata import mentions_name
-from zatotx.wire.xml.parser import THREAD_THRESHOLD, parse
+from zatotx.service.metadata import uses_name_in_methods
+from zatotx.wire.xml.parser import THREAD_THRESHOLD, parse_document
 
 READ_IN: list[int] = []  # threads
 
@@ -131,7 +131,7 @@ class LargeTests(TestCase):
     def start(self, service: type, document: bytes, **request: Any) -> Deferred[ServiceResult]:
         calls = Calls(service, reactor=reactor, pool=self.pool)
         inbound = calls.http(data_format='xml', body=document, **request)
-        inbound.parsed = parse(document)
+        inbound.parsed = parse_document(document)
         return calls.start(inbound, inbound.parsed)
 
     async def test_input_is_read_in_a_thread(self) -> None:
@@ -179,7 +179,7 @@ class LargeTests(TestCase):
         """Access to input is found in a service's own and inherited methods, decorated or not."""
         for cls, asks in ((Asks, True), (Silent, False), (Inherits, True), (Wrapped, True), (Inside, True),
                           (ByName, True), (InProperty, True), (Rows, True), (InThread, True), (Payload, False)):
-            self.assertEqual(mentions_name(cls, Service, 'input'), asks, cls)
+            self.assertEqual(uses_name_in_methods(cls, Service, 'input'), asks, cls)
 
     async def test_input_that_is_bad(self) -> None:
         """Invalid undeclared input is an error only on access."""
@@ -202,7 +202,7 @@ class LargeTests(TestCase):
 
     def test_many_of_one_name(self) -> None:
         """Reading time is linear in the number of siblings with the same name."""
-        root = parse(b'<rows>' + b'<row>1</row>' * 50_000 + b'</rows>')
+        root = parse_document(b'<rows>' + b'<row>1</row>' * 50_000 + b'</rows>')
         began = thread_time()
         self.assertEqual(len(read_element_values(root)['row']), 50_000)
         self.assertLess(thread_time() - began, 5)

@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.service.metadata import _accepts_only_self
+from zatotx.service.metadata import InvalidServiceClass, _accepts_only_self, describe_service
+from zatotx.service.service import Service
 
 
 def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,7 +43,23 @@ class Declared:
     wrapped_wrongly = decorated(needs_one)
 
 
+class Plain(Service):
+    async def handle(self) -> None:
+        """Do nothing."""
+
+
+class WithConstructor(Plain):
+    def __init__(self, one: int) -> None: ...
+
+
 class HandlerTests(SynchronousTestCase):
+    def test_a_service_without_constructor_is_checked_quickly(self) -> None:
+        """The signature of `object.__init__` is not asked for: inspect parses its text, which takes longer than all
+        other checks of a service. A constructor of the service's own is checked."""
+        self.patch(inspect, 'signature', None)
+        self.assertEqual(describe_service(Plain).reads_input, False)
+        self.assertRaises(InvalidServiceClass, describe_service, WithConstructor)
+
     def test_who_can_be_called_with_self_alone(self) -> None:
         """The quick look at plain functions says what their signatures say, which takes ten times as long."""
         methods = [*vars(Declared).values(), object.__init__, Declared]

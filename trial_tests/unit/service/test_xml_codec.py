@@ -20,7 +20,7 @@ from zatotx import Bool, Date, DateTime, Dict, Float, Int, List, ListOfDicts, Ne
 from zatotx.model.errors import BadInput
 from zatotx.service.io.declaration_reader import read_io_declaration
 from zatotx.service.io.xml_codec import read_element_values
-from zatotx.wire.xml.parser import XSI, is_element, parse
+from zatotx.wire.xml.parser import XSI, is_element, parse_document
 
 NIL = f'xmlns:xsi="{XSI}" xsi:nil="true"'
 
@@ -36,7 +36,7 @@ def taken(declared: type, document: str = '', /, **request: Any) -> Any:
     calls = Calls(Asked)
     for quickly in (False, True):  # with elements of objectify, and with plain ones
         inbound = calls.http(**{'data_format': 'xml', 'body': document.encode(), **request})
-        payload = parse(document.encode()) if document else None
+        payload = parse_document(document.encode()) if document else None
         if quickly:
             inbound.parsed = payload
         outcome_of(calls.start(inbound, payload))
@@ -99,7 +99,7 @@ class PlaceTests(Case):
         io = read_io_declaration(short('a'))
         for number in range(2_000):
             document = f'<x xmlns="urn:{number}"><a>1</a><b{number}/></x>'
-            self.assertEqual(read_element_values(parse(document.encode()), io), {'a': '1'})
+            self.assertEqual(read_element_values(parse_document(document.encode()), io), {'a': '1'})
         (shape,) = io.shape_cache.values()
         self.assertLess(len(shape._tags), 20)
 
@@ -132,7 +132,7 @@ class PlaceTests(Case):
 
     def test_an_element_that_another_service_hands_over(self) -> None:
         """self.invoke accepts an lxml element of any parser."""
-        for document in (etree.fromstring('<x><a>1</a></x>'), parse(b'<x><a>1</a></x>')):
+        for document in (etree.fromstring('<x><a>1</a></x>'), parse_document(b'<x><a>1</a></x>')):
             calls = Calls(type('Asked', (short(Int('a')), Service), {'handle': answer_input}))
             value = outcome_of(calls.start(calls.inbound(kind='invoke'), document)).value
             self.assertEqual(value, {'a': 1})
@@ -153,7 +153,7 @@ class PlaceTests(Case):
         """XML from an AMQP channel is read like that from HTTP."""
         calls = Calls(type('Asked', (typed(Line), Service), {'handle': answer_input}))
         inbound = calls.inbound(data_format='xml')
-        value = outcome_of(calls.start(inbound, parse(b'<x><sku>a</sku><qty>2</qty></x>'))).value
+        value = outcome_of(calls.start(inbound, parse_document(b'<x><sku>a</sku><qty>2</qty></x>'))).value
         self.assertEqual(value.data, b'<response><sku>a</sku><qty>2</qty></response>')
 
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from zatotx import Bool, Date, Dict, Forbidden, Int, List, ListOfDicts, Nested, Service
 from zatotx.testing import ServiceTesting
 from zatotx.testing.call_result import ChannelAnswer
-from zatotx.wire.xml.parser import XSI, parse
+from zatotx.wire.xml.parser import XSI, parse_document
 
 Row = namedtuple('Row', 'a b')
 NUMBERS = count()
@@ -174,7 +174,7 @@ class PayloadTests(Case):
             async def handle(self) -> None:
                 self.response.payload = self.request.payload
 
-        for document in ('<a b="1"><c> é </c><!-- c --></a>', parse('<a b="1"><c> é </c></a>'.encode())):
+        for document in ('<a b="1"><c> é </c><!-- c --></a>', parse_document('<a b="1"><c> é </c></a>'.encode())):
             self.assertEqual(self.body(Echo, document), '<a b="1"><c> é </c></a>')
 
     def test_parts_of_the_payload(self) -> None:

@@ -17,7 +17,14 @@ from zatotx.wire.certificates import (
     parse_name,
     parse_revocation_lists,
 )
-from zatotx.wire.jose import HMAC_BYTES, MAX_LENGTH, key_from_jwk, key_from_secret, parse_compact_jws, parse_key_set
+from zatotx.wire.jwk_and_jws import (
+    HMAC_BYTES,
+    MAX_LENGTH,
+    key_from_jwk,
+    key_from_secret,
+    parse_compact_jws,
+    parse_key_set,
+)
 from zatotx.wire.malformed import Malformed
 
 RSA, CURVE = jwk(private_key('RS256'), kid='r'), jwk(private_key('ES256'))

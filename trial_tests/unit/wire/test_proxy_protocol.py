@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.processes.proxy_protocol_endpoint import HEADER_TIMEOUT, ProxyProtocolFactory
 from zatotx.wire.http.proxy_protocol import ProxyHeader, parse_proxy_header, write_proxy_header
 from zatotx.wire.malformed import Malformed
@@ -153,7 +153,7 @@ class Inners(Factory):
         return Inner()
 
 
-@implementer(IListenerOptions)
+@implementer(IListenerOptionsProvider)
 class Picky:
     """Believes one proxy."""
 

@@ -15,7 +15,14 @@ from zatotx.wire.http1.header_fields import (
     parse_content_length,
 )
 from zatotx.wire.http1.request_head import METHODS, _body_length
-from zatotx.wire.http1.request_parser import END, EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import (
+    END,
+    EndOfBody,
+    HttpMessageRejected,
+    HttpParserLimits,
+    RequestHead,
+    RequestParser,
+)
 
 
 def request(*fields: bytes, line: bytes = b'GET / HTTP/1.1', body: bytes = b'', host: bytes = b'Host: a') -> bytes:
@@ -28,18 +35,18 @@ def chunked(body: bytes) -> bytes:
 
 
 class Case(SynchronousTestCase):
-    def sent(self, data: bytes, limits: ParserLimits | None = None) -> Outcome:
+    def sent(self, data: bytes, limits: HttpParserLimits | None = None) -> Outcome:
         """Returns the events for these bytes; checks that one piece and single bytes give the same."""
         got = outcome([data], limits)
         self.assertEqual(outcome(one_by_one(data), limits).verdict, got.verdict, data[:80])
         return got
 
-    def taken(self, data: bytes, limits: ParserLimits | None = None) -> Message:
+    def taken(self, data: bytes, limits: HttpParserLimits | None = None) -> Message:
         got = self.sent(data, limits)
         self.assertEqual((got.status, len(got.messages)), (0, 1), (data[:80], got.reason))
         return got.messages[0]
 
-    def refused(self, data: bytes, status: int = 400, limits: ParserLimits | None = None) -> Outcome:
+    def refused(self, data: bytes, status: int = 400, limits: HttpParserLimits | None = None) -> Outcome:
         got = self.sent(data, limits)
         self.assertEqual((got.status, got.framing), (status, status in (400, 501, 505)), (data[:80], got.reason))
         self.assertFalse(any(message.end for message in got.messages))
@@ -288,10 +295,10 @@ class FramingTests(Case):
         for extension in (b';', b';;a', b';a=', b';a="b', b';a b', b';a=b\x01', b';a=b\rc', b';a="\x7f"', b';=b',
                           b';a;'):
             self.refused(chunked(b'1' + extension + b'\r\na\r\n0\r\n\r\n'))
-        limits = ParserLimits(chunk_extensions=6)
+        limits = HttpParserLimits(chunk_extensions=6)
         self.taken(chunked(b'1;ab\r\na\r\n1;ab\r\na\r\n0\r\n\r\n'), limits)
         self.refused(chunked(b'1;ab\r\na\r\n1;abc\r\na\r\n0\r\n\r\n'), limits=limits)
-        self.refused(chunked(b'1;' + b'a' * 5000), limits=ParserLimits())
+        self.refused(chunked(b'1;' + b'a' * 5000), limits=HttpParserLimits())
 
     def test_trailers(self) -> None:
         """Trailers come with the end, separate from the head; framing, routing and authorization fields are
@@ -337,7 +344,7 @@ class ConnectionTests(Case):
 
     def test_nothing_follows_the_last_message(self) -> None:
         """After a message that closes the connection, input is discarded and uses no memory."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(request(b'Connection: close') + b'x' * 100)
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertIs(parser.next(), END)
@@ -355,7 +362,7 @@ class ConnectionTests(Case):
     def test_pipelined_requests_come_one_by_one(self) -> None:
         """Input that was not requested stays buffered; `pending` returns its size, `idle` whether there is none."""
         one = request(b'Content-Length: 3', body=b'abc')
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         self.assertTrue(parser.is_idle)
         parser.feed(one + one[:-1])
         self.assertIsInstance(parser.next(), RequestHead)
@@ -371,24 +378,24 @@ class ConnectionTests(Case):
 
     def test_a_refusal_stays(self) -> None:
         """After a rejection, every call raises the same error with the request line, and nothing is buffered."""
-        parser = RequestParser(ParserLimits(fields=1))
+        parser = RequestParser(HttpParserLimits(fields=1))
         parser.feed(request(b'A: b', line=b'GET /secret HTTP/1.1'))
         for _ in range(2):
-            refused = self.assertRaises(MessageRejected, parser.next)
+            refused = self.assertRaises(HttpMessageRejected, parser.next)
             self.assertEqual((refused.status, refused.request_line), (431, b'GET /secret HTTP/1.1'))
             self.assertIn('431', str(refused))
         parser.feed(b'x' * 1000)
         self.assertEqual((parser.pending_bytes, parser.is_finished), (0, True))
-        self.assertIs(self.assertRaises(MessageRejected, parser.feed_eof), refused)
+        self.assertIs(self.assertRaises(HttpMessageRejected, parser.feed_eof), refused)
 
 
 class LimitTests(Case):
     def test_head(self) -> None:
         """A head of the maximum size is accepted, one byte more gives 431 without waiting for its end."""
         head = request(b'A: ' + b'b' * 100)
-        self.taken(head, ParserLimits(head=len(head)))
-        self.refused(head, 431, ParserLimits(head=len(head) - 1))
-        self.assertEqual(outcome([head[:-4] + b'c' * 100], ParserLimits(head=len(head)), eof=False).status, 431)
+        self.taken(head, HttpParserLimits(head=len(head)))
+        self.refused(head, 431, HttpParserLimits(head=len(head) - 1))
+        self.assertEqual(outcome([head[:-4] + b'c' * 100], HttpParserLimits(head=len(head)), eof=False).status, 431)
 
     def test_fields(self) -> None:
         """100 fields are accepted, 101 give 431."""
@@ -409,7 +416,7 @@ class LimitTests(Case):
     def test_body(self) -> None:
         """A body over the limit gives 413: by Content-Length before any of it arrives, by chunks when it exceeds the
         limit."""
-        limits = ParserLimits(body=4)
+        limits = HttpParserLimits(body=4)
         self.taken(request(b'Content-Length: 4', body=b'abcd'), limits)
         self.refused(request(b'Content-Length: 5'), 413, limits)
         self.refused(request(b'Content-Length: ' + b'9' * 18), 413)
@@ -419,18 +426,18 @@ class LimitTests(Case):
 
     def test_trailers(self) -> None:
         """Trailers within the limits are accepted; larger or more of them give 431."""
-        limits = ParserLimits(trailers=8, fields=2)
+        limits = HttpParserLimits(trailers=8, fields=2)
         self.taken(chunked(b'0\r\nA: bcd\r\n\r\n'), limits)
         self.refused(chunked(b'0\r\nA: bcdef\r\n\r\n'), 431, limits)
         self.refused(chunked(b'0\r\nA: bcd\r\nA: b\r\n\r\n'), 431, limits)
-        self.refused(chunked(b'0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n'), 431, ParserLimits(fields=2))
+        self.refused(chunked(b'0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n'), 431, HttpParserLimits(fields=2))
         self.refused(chunked(b'0\r\n' + b'x' * 9000), 431)
 
     def test_memory_is_bounded_at_every_stage(self) -> None:
         """However a message is stalled, no more of it is buffered than its limit."""
         for start in (b'', b'GET / HTTP/1.1\r\nA: ', b'GET / HTTP/1.1\r\n', chunked(b''), chunked(b'0;'),
                       chunked(b'0\r\n')):
-            parser = RequestParser(ParserLimits())
+            parser = RequestParser(HttpParserLimits())
             parser.feed(start)
             most = 0
             try:
@@ -439,7 +446,7 @@ class LimitTests(Case):
                         pass
                     parser.feed(b'x' * 1000)
                     most = max(most, parser.pending_bytes)
-            except MessageRejected as refused:
+            except HttpMessageRejected as refused:
                 self.assertIn(refused.status, (400, 414, 431))
                 self.assertEqual(parser.pending_bytes, 0)
             else:
@@ -496,18 +503,18 @@ class ReasonTests(SynchronousTestCase):
     def test_what_llhttp_finds(self) -> None:
         """What llhttp rejects first is checked here too, so that it does not depend on the library."""
         for value in (b'', b'+1', b'1' * 20):
-            self.assertRaises(MessageRejected, parse_content_length, value)
+            self.assertRaises(HttpMessageRejected, parse_content_length, value)
         self.assertEqual(parse_content_length(b'9' * 19), 10**19 - 1)
         self.assertIn('stand in one head', self.assertRaises(
-            MessageRejected, _body_length, (1, 1), b'1', b'chunked', 9).reason)  # fmt: skip
+            HttpMessageRejected, _body_length, (1, 1), b'1', b'chunked', 9).reason)  # fmt: skip
         for value in (b'gzip', b'chunked, gzip', b'chunked, chunked', b'gz ip, chunked', b'gzip;a, chunked', b''):
-            refused = self.assertRaises(MessageRejected, check_transfer_encoding, value)
+            refused = self.assertRaises(HttpMessageRejected, check_transfer_encoding, value)
             self.assertEqual((refused.status, refused.is_framing_error), (400, True), value)
         check_transfer_encoding(b'\tCHUNKED ')
 
     def test_usual_limits(self) -> None:
         """The defaults are those of the documentation."""
-        self.assertEqual(msgspec.structs.asdict(ParserLimits()), {
+        self.assertEqual(msgspec.structs.asdict(HttpParserLimits()), {
             'head': 32_768, 'fields': 100, 'field': 8_190, 'target': 8_192, 'body': 20_971_520,
             'chunk_extensions': 4_096, 'trailers': 8_192,
         })  # fmt: skip
@@ -528,10 +535,10 @@ class ReasonTests(SynchronousTestCase):
     def test_what_a_rejected_head_was(self) -> None:
         """A head that ends early is rejected with its request line, if that was complete."""
         for data, line in ((b'GET / HT', b''), (b'GET / HTTP/1.1\r\nHost', b'GET / HTTP/1.1')):
-            parser = RequestParser(ParserLimits())
+            parser = RequestParser(HttpParserLimits())
             parser.feed(data)
             self.assertIsNone(parser.next())
-            refused = self.assertRaises(MessageRejected, parser.feed_eof)
+            refused = self.assertRaises(HttpMessageRejected, parser.feed_eof)
             self.assertEqual((refused.reason, refused.request_line), ('The connection ended inside a request', line))
             self.assertEqual((parser.is_finished, parser.pending_bytes, parser.is_idle), (True, 0, False))
 
@@ -540,14 +547,14 @@ class ReasonTests(SynchronousTestCase):
         not, nor do those in another place."""
         short, long = (request(b'A: ' + b'b' * (size - len(request(b'A: ')))) for size in (1024, 1025))
         for data, shared in ((short, True), (long, False)):
-            parser = RequestParser(ParserLimits())
+            parser = RequestParser(HttpParserLimits())
             heads = []
             for _ in range(2):
                 parser.feed(data)
                 heads.append(parser.next())
                 self.assertEqual(parser.take_whole_body(), b'')
             self.assertEqual(heads[0] is heads[1], shared)
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(short + short[:-1])
         head = parser.next()
         self.assertIs(parser.next(), END)
@@ -564,7 +571,7 @@ class ReasonTests(SynchronousTestCase):
 
     def test_forget_within_a_message(self) -> None:
         """What has not been read stays when the caches are discarded."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(request() + request()[:10])
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertIs(parser.next(), END)
@@ -576,7 +583,7 @@ class ReasonTests(SynchronousTestCase):
     def test_repeated_requests(self) -> None:
         """`take_repeated` returns the body of a request whose head is that of the last one and whose body is complete;
         `next` parses every other request, whatever was tried before."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         one, two = request(b'Content-Length: 2', body=b'ab'), request(b'Content-Length: 2', b'X: 1', body=b'cd')
 
         def parsed() -> tuple[RequestHead, bytes | None]:
@@ -602,9 +609,43 @@ class ReasonTests(SynchronousTestCase):
             self.assertEqual(taken if taken is not None else parsed()[1], b'ab', position)
             self.assertTrue(parser.is_idle)
 
+    def test_whole_repeated_requests(self) -> None:
+        """`feed_whole_repeated` takes input that is one request with the previous head, and leaves all other input."""
+        one = request(b'Content-Length: 2', body=b'ab')
+        parser = RequestParser(HttpParserLimits())
+        self.assertIsNone(parser.feed_whole_repeated(one), 'there is no previous head')
+        parser.feed(one)
+        parser.next()
+        self.assertIsNone(parser.feed_whole_repeated(one), 'inside a message')
+        self.assertEqual(parser.take_whole_body(), b'ab')
+        for other in (one[:-1], one + b'G', request(b'Content-Length: 3', body=b'a'), b'\r\n' + one[:-2]):
+            self.assertIsNone(parser.feed_whole_repeated(other))
+        self.assertEqual(parser.feed_whole_repeated(one[:-2] + b'xy'), b'xy')
+        self.assertTrue(parser.is_idle)
+        parser.feed(one[:1])
+        self.assertIsNone(parser.feed_whole_repeated(one), 'after the beginning of another request')
+        parser.feed(one[1:])
+        parser.next()
+        self.assertEqual(parser.take_whole_body(), b'ab')
+        parser.clear_cache()
+        self.assertIsNone(parser.feed_whole_repeated(one), 'the previous head is dropped')
+
+    def test_chunked_requests_are_not_taken_whole(self) -> None:
+        """The length of a chunked body is not known; after the last request nothing is taken."""
+        parser = RequestParser(HttpParserLimits())
+        parser.feed(chunked(b'0\r\n\r\n'))
+        parser.next()
+        self.assertIs(parser.next(), END)
+        self.assertIsNone(parser.feed_whole_repeated(chunked(b'0\r\n\r\n')))
+        last = request(b'Connection: close', b'Content-Length: 1', body=b'x')
+        parser.feed(last)
+        parser.next()
+        self.assertEqual(parser.take_whole_body(), b'x')
+        self.assertIsNone(parser.feed_whole_repeated(last))
+
     def test_what_is_not_taken_as_repeated(self) -> None:
         """A chunked body has no known length, and what is inside a body is no request."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(chunked(b'0\r\n\r\n') + chunked(b'0\r\n\r\n'))
         head = parser.next()
         self.assertIsInstance(head, RequestHead)
@@ -612,7 +653,7 @@ class ReasonTests(SynchronousTestCase):
         assert isinstance(head, RequestHead)
         self.assertIsNone(parser.take_repeated(head))
         inner = request(b'Content-Length: 100')
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(inner + inner)
         head = parser.next()
         assert isinstance(head, RequestHead)
@@ -621,7 +662,7 @@ class ReasonTests(SynchronousTestCase):
 
     def test_whole_bodies(self) -> None:
         """`take_whole` returns a complete body of known length only, and ends the message."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(request(b'Content-Length: 2', body=b'a'))
         parser.next()
         self.assertIsNone(parser.take_whole_body())
@@ -637,7 +678,7 @@ class ReasonTests(SynchronousTestCase):
     def test_repeated_requests_without_body(self) -> None:
         """`feed_repeated` takes a whole request that has the previous head and no body, and leaves all other input."""
         plain = request()
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         self.assertIsNone(parser.feed_repeated(plain))
         parser.feed(plain)
         head = parser.next()
@@ -649,7 +690,7 @@ class ReasonTests(SynchronousTestCase):
         self.assertTrue(parser.is_between_messages)
         parser.feed(b'G')
         self.assertIsNone(parser.feed_repeated(plain), 'after the beginning of another request')
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(request(b'Content-Length: 2', body=b'ab'))
         parser.next()
         self.assertEqual(parser.take_whole_body(), b'ab')

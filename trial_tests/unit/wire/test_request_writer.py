@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.http1.header_fields import TOKEN_CHARACTERS
-from zatotx.wire.http1.request_parser import ParserLimits, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import HttpParserLimits, RequestHead, RequestParser
 from zatotx.wire.http1.request_writer import (
     CHUNKED,
     CLOSE,
@@ -21,7 +21,7 @@ from zatotx.wire.http1.request_writer import (
 class HeadTests(SynchronousTestCase):
     def read(self, data: bytes) -> RequestHead:
         """Parses a head with the request parser."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(data)
         head = parser.next()
         assert isinstance(head, RequestHead)

@@ -16,8 +16,8 @@ from zatotx.wire.http1.response_parser import (
     END,
     RESPONSE_LIMITS,
     EndOfBody,
-    MessageRejected,
-    ParserLimits,
+    HttpMessageRejected,
+    HttpParserLimits,
     ResponseHead,
     ResponseParser,
     _body_framing,
@@ -157,26 +157,30 @@ class AnswerTests(SynchronousTestCase):
         parser = ResponseParser(RESPONSE_LIMITS)
         parser.expect_response('GET')
         parser.feed(b'nonsense')
-        first = self.assertRaises(MessageRejected, parser.next)
+        first = self.assertRaises(HttpMessageRejected, parser.next)
         parser.feed(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
-        self.assertIs(self.assertRaises(MessageRejected, parser.next), first)
-        self.assertIs(self.assertRaises(MessageRejected, parser.feed_eof), first)
+        self.assertIs(self.assertRaises(HttpMessageRejected, parser.next), first)
+        self.assertIs(self.assertRaises(HttpMessageRejected, parser.feed_eof), first)
         self.assertEqual((parser.is_finished, parser.pending_bytes), (True, 0))
 
     def test_nobody_asked(self) -> None:
         """Data before a request is rejected."""
         parser = ResponseParser(RESPONSE_LIMITS)
         parser.feed(b'HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n')
-        self.assertIn('no answer', self.assertRaises(MessageRejected, parser.next).reason)
+        self.assertIn('no answer', self.assertRaises(HttpMessageRejected, parser.next).reason)
 
     def test_limits(self) -> None:
         """The limits of head, field count and field size are exact."""
         fields = b'A: b\r\nContent-Length: 0\r\n'
         data = b'HTTP/1.1 200 OK\r\n' + fields + b'\r\n'
         for limits, status in (
-            (ParserLimits(head=len(data)), 0), (ParserLimits(head=len(data) - 1), 431), (ParserLimits(fields=2), 0),
-            (ParserLimits(fields=1), 431), (ParserLimits(field=19), 0), (ParserLimits(field=18), 431),
-        ):  # fmt: skip
+            (HttpParserLimits(head=len(data)), 0),
+            (HttpParserLimits(head=len(data) - 1), 431),
+            (HttpParserLimits(fields=2), 0),
+            (HttpParserLimits(fields=1), 431),
+            (HttpParserLimits(field=19), 0),
+            (HttpParserLimits(field=18), 431),
+        ):
             for parts in ([data], one_by_one(data)):
                 self.assertEqual(reading(parts, limits=limits).status, status, limits)
 
@@ -226,7 +230,7 @@ class AnswerTests(SynchronousTestCase):
         """What llhttp rejects first is checked here too, so that it does not depend on the library."""
         headers = {b'transfer-encoding': b'chunked', b'content-length': b'1'}
         self.assertIn('stand in one head', self.assertRaises(
-            MessageRejected, _body_framing, 'GET', 200, (1, 1), headers).reason)  # fmt: skip
+            HttpMessageRejected, _body_framing, 'GET', 200, (1, 1), headers).reason)  # fmt: skip
 
     def test_bounds(self) -> None:
         """Statuses, interim responses and CONNECT have exact bounds."""
@@ -271,7 +275,7 @@ class AnswerTests(SynchronousTestCase):
             parser.feed(data)
             while parser.next() is not None:
                 pass
-            refused = self.assertRaises(MessageRejected, parser.feed_eof)
+            refused = self.assertRaises(HttpMessageRejected, parser.feed_eof)
             self.assertEqual((refused.reason, parser.is_finished), ('The connection ended inside an answer', True))
 
 

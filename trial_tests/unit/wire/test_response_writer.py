@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.http1.chunked_decoder import ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.request_parser import ParserLimits
+from zatotx.wire.http1.request_parser import HttpParserLimits
 from zatotx.wire.http1.response_writer import (
     CHUNKED,
     CONTINUE,
@@ -102,7 +102,7 @@ class ChunkTests(SynchronousTestCase):
         pieces = [b'a', b'', b'b' * 300, b'\r\n0\r\n\r\n']
         trailers = ((b'X-Sum', b'1'),)
         written = b''.join(map(write_chunk, pieces)) + write_last_chunk(trailers)
-        decoder = ChunkedDecoder(ParserLimits())
+        decoder = ChunkedDecoder(HttpParserLimits())
         self.assertEqual(decoder.decode(written, 0), (b''.join(pieces), len(written)))
         self.assertEqual(decoder.end, EndOfBody(trailers))
 

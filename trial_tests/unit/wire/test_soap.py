@@ -24,7 +24,7 @@ from zatotx.wire.soap.envelope import (
 from zatotx.wire.soap.soap_action import (
     accepts_soap_content_type,
     is_unambiguously_soap,
-    requested_version,
+    requested_soap_version,
     soap_action,
     unquote_action,
 )
@@ -35,7 +35,7 @@ VERSIONS = (SOAP_11, SOAP_12)
 
 def envelope(inside: str, version: SoapVersion = SOAP_11) -> Any:
     """Returns the root of an envelope with this content; `s:` is the prefix of the version."""
-    return parser.parse(f'<s:Envelope xmlns:s="{version.namespace}">{inside}</s:Envelope>'.encode())
+    return parser.parse_document(f'<s:Envelope xmlns:s="{version.namespace}">{inside}</s:Envelope>'.encode())
 
 
 def both(inside: str) -> list[Envelope]:
@@ -107,10 +107,12 @@ class ReadTests(SynchronousTestCase):
     def test_other_roots(self) -> None:
         """An Envelope in another namespace is an unsupported version; other roots are not an envelope."""
         for namespace in ('http://www.w3.org/2001/12/soap-envelope', 'urn:x', NS_11 + '/', NS_12[:-1]):
-            root = parser.parse(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
+            root = parser.parse_document(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
             self.assertIn(NS_11, str(self.assertRaises(UnsupportedSoapVersion, read_envelope, root)))
-        self.assertRaises(UnsupportedSoapVersion, read_envelope, parser.parse(b'<Envelope><Body/></Envelope>'))
-        other = self.assertRaises(Malformed, read_envelope, parser.parse(f'<e:Body xmlns:e="{NS_11}"/>'.encode()))
+        self.assertRaises(UnsupportedSoapVersion, read_envelope, parser.parse_document(b'<Envelope><Body/></Envelope>'))
+        other = self.assertRaises(
+            Malformed, read_envelope, parser.parse_document(f'<e:Body xmlns:e="{NS_11}"/>'.encode())
+        )
         self.assertNotIsInstance(other, UnsupportedSoapVersion)
 
     def test_bodies_of_the_other_version(self) -> None:
@@ -161,7 +163,7 @@ class WriteTests(SynchronousTestCase):
             data = write_envelope(
                 version, element, b'<c xmlns="u:c"/>', headers=[b'<h xmlns="u:h"/>', etree.Element('{u:i}i')]
             )
-            found = read_envelope(parser.parse(data))
+            found = read_envelope(parser.parse_document(data))
             self.assertIs(found.version, version)
             self.assertEqual([one.tag for one in found.headers], ['{u:h}h', '{u:i}i'])
             self.assertEqual([one.tag for one in found.body.iterchildren()], ['{u:a}a', '{u:c}c'])
@@ -172,13 +174,13 @@ class WriteTests(SynchronousTestCase):
         """The body may be empty; the header is omitted if there are no headers."""
         for version in VERSIONS:
             data = write_envelope(version)
-            self.assertIsNone(read_envelope(parser.parse(data)).payload)
+            self.assertIsNone(read_envelope(parser.parse_document(data)).payload)
             self.assertNotIn(b'Header', data)
 
     def test_namespaces_go_along(self) -> None:
         """A part of a document is written with the namespaces in scope."""
-        root = parser.parse(b'<x:a xmlns:x="u:x"><x:b kind="x:k"/></x:a>')
-        found = read_envelope(parser.parse(write_envelope(SOAP_11, root.find('{u:x}b')))).payload
+        root = parser.parse_document(b'<x:a xmlns:x="u:x"><x:b kind="x:k"/></x:a>')
+        found = read_envelope(parser.parse_document(write_envelope(SOAP_11, root.find('{u:x}b')))).payload
         assert found is not None
         self.assertEqual((found.tag, found.nsmap['x']), ('{u:x}b', 'u:x'))
 
@@ -238,5 +240,5 @@ class ActionTests(SynchronousTestCase):
             ({b'content-type': b'application/x-www-form-urlencoded'}, False, '1.1', False),
             ({b'content-type': b'application/x-www-form-urlencoded', b'soapaction': b'a'}, True, '1.1', True),
         ):  # fmt: skip
-            found = is_unambiguously_soap(headers), requested_version(headers), accepts_soap_content_type(headers)
+            found = is_unambiguously_soap(headers), requested_soap_version(headers), accepts_soap_content_type(headers)
             self.assertEqual(found, (means, version, may), headers)

@@ -22,7 +22,7 @@ ENV = {'e': NS_12}
 
 
 def written(version: SoapVersion, fault: FaultElement, *headers: bytes) -> Envelope:
-    return read_envelope(parser.parse(write_fault(version, fault, headers)))
+    return read_envelope(parser.parse_document(write_fault(version, fault, headers)))
 
 
 def qname(element: Any) -> str:
@@ -33,7 +33,7 @@ def qname(element: Any) -> str:
 
 
 def fault_of(inside: str, version: SoapVersion = SOAP_11) -> FaultElement:
-    root = parser.parse(f'<s:Fault xmlns:s="{version.namespace}">{inside}</s:Fault>'.encode())
+    root = parser.parse_document(f'<s:Fault xmlns:s="{version.namespace}">{inside}</s:Fault>'.encode())
     found = read_fault(root)
     assert found is not None
     return found
@@ -118,7 +118,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_no_fault(self) -> None:
         """Other elements are not faults."""
-        self.assertIsNone(read_fault(parser.parse(b'<Fault/>')))
+        self.assertIsNone(read_fault(parser.parse_document(b'<Fault/>')))
 
     def test_codes_of_1_1(self) -> None:
         """Client and Server are read with any prefix or none, with dotted suffixes; other codes are subcodes."""

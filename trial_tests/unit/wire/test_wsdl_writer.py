@@ -16,9 +16,9 @@ from zatotx.wire.xml.xsd_writer import (
     XsdSchema,
     XsdSequence,
     XsdType,
-    reference,
     to_type_name,
     write_schema,
+    xsd_type_reference,
 )
 
 XSD = 'http://www.w3.org/2001/XMLSchema'
@@ -79,7 +79,7 @@ class SchemaTests(SynchronousTestCase):
             (XsdSequence(()), '<xsd:complexType><xsd:sequence></xsd:sequence></xsd:complexType>'),
         ):  # fmt: skip
             self.assertEqual(self.element(type_), f'<xsd:element name="a">{inside}</xsd:element>')
-        self.assertEqual([reference(type_) for type_ in (STRING, ADDRESS, AnyType())],
+        self.assertEqual([xsd_type_reference(type_) for type_ in (STRING, ADDRESS, AnyType())],
                          ['xsd:string', 'tns:Address', ''])  # fmt: skip
 
     def test_names(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.xml.parser import Malformed, parse
+from zatotx.wire.xml.parser import Malformed, parse_document
 
 MIB = 2**20
 CPU_SECONDS = 0.5  # of the slowest; what is promised is 0.1, on a machine that does nothing else
@@ -122,14 +122,14 @@ class AttackTests(SynchronousTestCase):
     def test_the_largest_that_is_taken(self) -> None:
         """Parsing a document with the maximum of elements and attributes uses bounded memory."""
         with Peak() as peak:
-            root = parse(b'<a>' + b'<b c="">x</b>' * 249_000 + b'<b>x</b>' * 350_000 + b'</a>')
+            root = parse_document(b'<a>' + b'<b c="">x</b>' * 249_000 + b'<b>x</b>' * 350_000 + b'</a>')
         self.assertEqual(root.countchildren(), 599_000)
         self.assertLess(peak.grown, 320 * MIB)
 
     def test_five_megabytes_of_records(self) -> None:
         """A typical large document is accepted: a hundred thousand short records, each with an attribute."""
         record = b'<row id="1"><name>Ann</name><qty>5</qty></row>'
-        self.assertEqual(parse(b'<a>' + record * (5 * MIB // len(record)) + b'</a>').countchildren(), 113_975)
+        self.assertEqual(parse_document(b'<a>' + record * (5 * MIB // len(record)) + b'</a>').countchildren(), 113_975)
 
 
 class OutsideTests(SynchronousTestCase):
@@ -173,9 +173,9 @@ class OutsideTests(SynchronousTestCase):
     def test_nothing_else_is_opened(self) -> None:
         """No connection is made and no file is read."""
         for document in self.documents():
-            self.assertRaises(Malformed, parse, document.encode())
+            self.assertRaises(Malformed, parse_document, document.encode())
         for document in self.taken():
-            self.assertEqual(parse(document.encode()).tag.rpartition('}')[2], 'a')
+            self.assertEqual(parse_document(document.encode()).tag.rpartition('}')[2], 'a')
         self.assertRaises(BlockingIOError, self.listener.accept)
         self.assertEqual(os.read(self.reader, 100), b'a secret of the machine')
 
@@ -183,7 +183,7 @@ class OutsideTests(SynchronousTestCase):
 def refusal(document: bytes) -> str:
     """Returns the error for a document, '' if it is accepted."""
     try:
-        parse(document)
+        parse_document(document)
     except Malformed as error:
         return str(error)
     return ''

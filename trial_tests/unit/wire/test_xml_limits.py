@@ -6,14 +6,14 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.xml import limits
-from zatotx.wire.xml.limits import (
+from zatotx.wire.xml import document_limits
+from zatotx.wire.xml.document_limits import (
     MAX_DEPTH,
     MAX_NAME_SIZE,
     MAX_TEXT_SIZE,
     WINDOW,
     XmlLimits,
-    check_limits,
+    check_document_limits,
     count_occurrences,
     estimate_tree_size,
     has_more_elements,
@@ -32,7 +32,7 @@ class CountTests(SynchronousTestCase):
 
     def test_occurrences(self) -> None:
         """Occurrences are counted once wherever windows end; the count stops soon after the maximum."""
-        self.patch(limits, 'WINDOW', 4)
+        self.patch(document_limits, 'WINDOW', 4)
         for text in (b'</', b'<'):
             for spaces in range(6):
                 for number in range(5):
@@ -60,25 +60,26 @@ class CountTests(SynchronousTestCase):
 
     def test_windows(self) -> None:
         """No window ends inside a tag, and nothing is left out."""
-        self.patch(limits, 'WINDOW', 8)
+        self.patch(document_limits, 'WINDOW', 8)
         for data in (b'', b'x', b'<a/>', b'<a b="" c="" d="" e=""/><b/>', b'<a/>' * 9, b'<abcdefg' * 2, b'x' * 30):
-            windows = list(limits._windows(data))
+            windows = list(document_limits._windows(data))
             self.assertEqual(b''.join(windows), data)
             for window in windows[1:]:
                 self.assertTrue(window.startswith(b'<'))
             self.assertTrue(all(len(window) >= 8 for window in windows[:-1]))
-        self.assertEqual(list(limits._windows(b'<a/>' * 5)), [b'<a/>' * 2, b'<a/>' * 2, b'<a/>'])
+        self.assertEqual(list(document_limits._windows(b'<a/>' * 5)), [b'<a/>' * 2, b'<a/>' * 2, b'<a/>'])
         self.assertTrue(may_exceed_attributes(b'<a/><a b="" c="" d=""/><a/>', 2))
         for most in range(9):
             data = b'<a b="=" c=""/>t==<a d="">===</a>===>'
-            self.assertEqual(limits._has_more_attributes(data, most), most < 4 + 3, most)  # 3: before the last `>`
+            # 3: before the last `>`
+            self.assertEqual(document_limits._has_more_attributes(data, most), most < 4 + 3, most)
 
     def test_namespaces(self) -> None:
         """Distinct declarations are counted, in batches."""
-        self.patch(limits, '_BATCH_SIZE', 2)
+        self.patch(document_limits, '_BATCH_SIZE', 2)
         data = b'<a xmlns="a" xmlns:b = \'b\'/>' + b'<a xmlns="a"/>' * 9 + b'<a xmlns:c="a"/>xmlns'
         for most in range(5):
-            self.assertEqual(limits._has_more_namespaces(data, most), most < 3, most)
+            self.assertEqual(document_limits._has_more_namespaces(data, most), most < 3, most)
 
     def test_estimates(self) -> None:
         """A tree takes its text, 130 bytes a bracket and 200 an attribute; what is rejected takes nothing."""
@@ -93,19 +94,19 @@ class CountTests(SynchronousTestCase):
         """Each limit is exact for small documents too."""
         for data, name, number in ((b'<a/>' * 3, 'elements', 3), (b'<a b="" c=""/>', 'attributes', 2),
                                    (b'<a xmlns="" xmlns:b=""/>', 'namespaces', 2)):  # fmt: skip
-            check_limits(data, XmlLimits(**{name: number}))
+            check_document_limits(data, XmlLimits(**{name: number}))
             for less in range(number):
-                said = str(self.assertRaises(Malformed, check_limits, data, XmlLimits(**{name: less})))
+                said = str(self.assertRaises(Malformed, check_document_limits, data, XmlLimits(**{name: less})))
                 self.assertIn(f'more than {less} {name.removesuffix("s")}', said)
 
 
 class NameTests(SynchronousTestCase):
     def setUp(self) -> None:
         for name, value in (('_STEP', 64), ('_PROBE', 8), ('MAX_NAME_SIZE', 20)):
-            self.patch(limits, name, value)
+            self.patch(document_limits, name, value)
 
     def long(self, data: str) -> bool:
-        return limits._has_longer_name(data.encode())
+        return document_limits._has_longer_name(data.encode())
 
     def test_where_names_are(self) -> None:
         """Long names are found where they are part of a tag, and not in texts, values, comments or sections."""
@@ -127,6 +128,6 @@ class NameTests(SynchronousTestCase):
 
     def test_many_quotes(self) -> None:
         """In a tag with very many values names are left to the parser."""
-        self.patch(limits, '_MAX_QUOTES', 4)
+        self.patch(document_limits, '_MAX_QUOTES', 4)
         for values, found in ((2, True), (3, False)):
             self.assertEqual(self.long('<a ' + 'b="" ' * values + 'n' * 150), found)

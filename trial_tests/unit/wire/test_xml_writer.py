@@ -15,10 +15,10 @@ import msgspec
 from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.xml.parser import XSI, parse, to_bytes
+from zatotx.wire.xml.parser import XSI, parse_document, serialize_document
 from zatotx.wire.xml.writer import (
     NotRepresentable,
-    is_name,
+    is_xml_name,
     replace_invalid_characters,
     wrap_in_element,
     wrap_in_root,
@@ -116,7 +116,7 @@ class ValueTests(SynchronousTestCase):
         """Names of any script without colons are valid."""
         for name, good in (('a', True), ('_a-1.b', True), ('é', True), ('名', True), ('1a', False), ('-a', False),
                            ('a:b', False), ('a b', False), ('', False), ('a>', False), ('a\n', False)):  # fmt: skip
-            self.assertEqual(is_name(name), good, name)
+            self.assertEqual(is_xml_name(name), good, name)
 
     def test_sayable(self) -> None:
         """Error details are written whatever characters they contain."""
@@ -145,15 +145,15 @@ class RootTests(SynchronousTestCase):
 class ElementTests(SynchronousTestCase):
     def test_parsed_ones_go_out_as_they_came(self) -> None:
         """Parsed elements are written in UTF-8, without declaration and tail."""
-        root = parse('<?xml version="1.0" encoding="ISO-8859-1"?>\n<a b="c">é<d/>\n</a>\n'.encode('latin-1'))
-        self.assertEqual(to_bytes(root), '<a b="c">é<d/>\n</a>'.encode())
-        self.assertEqual(to_bytes(parse(b'<a><b/>tail</a>').b), b'<b/>')
+        root = parse_document('<?xml version="1.0" encoding="ISO-8859-1"?>\n<a b="c">é<d/>\n</a>\n'.encode('latin-1'))
+        self.assertEqual(serialize_document(root), '<a b="c">é<d/>\n</a>'.encode())
+        self.assertEqual(serialize_document(parse_document(b'<a><b/>tail</a>').b), b'<b/>')
 
     def test_ones_made_with_objectify(self) -> None:
         """Objectified elements are written without annotations; the service's object is not changed."""
         root = objectify.Element('a')
         root.b, root.c = 1, None
-        out = etree.fromstring(to_bytes(root))
+        out = etree.fromstring(serialize_document(root))
         self.assertEqual([(each.tag, each.text) for each in out.iter()], [('a', None), ('b', '1'), ('c', None)])
         self.assertFalse([name for each in out.iter() for name in each.attrib if 'pytype' in name])
         self.assertEqual(out[1].get(f'{{{XSI}}}nil'), 'true')

@@ -18,7 +18,7 @@ from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.service_io import ServiceIo
 from zatotx.admin.type_catalog import Catalog
-from zatotx.rules.openapi.document import path_template
+from zatotx.rules.openapi.document_builder import path_template
 
 SETTINGS = {'is_active': 'Active', 'slow_threshold': 'Slow threshold', 'max_in_flight': 'Concurrent calls',
             'roles': 'Roles'}  # fmt: skip

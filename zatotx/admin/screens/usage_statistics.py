@@ -17,7 +17,16 @@ from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.screens.statistics import safe_cell
 from zatotx.admin.usage_report import make_report, period_labels, table_cells, trend
-from zatotx.rules.statistics.periods import DAY, MONTH, PARTS, WEEK, YEAR, next_start, start_of, suitable_period
+from zatotx.rules.statistics.calendar_periods import (
+    DAY,
+    MONTH,
+    PARTS,
+    WEEK,
+    YEAR,
+    next_period_start,
+    period_start,
+    suitable_period_length,
+)
 
 RANGES = {'hour': ('Last hour', 3600), '3-hours': ('Last 3 hours', 3 * 3600), 'day': ('Last 24 hours', 86_400),
           'week': ('Last 7 days', 7 * 86_400), 'month': ('Last 30 days', 30 * 86_400),
@@ -62,7 +71,7 @@ async def show_trends(request: PageRequest) -> Response:
     before = []
     if is_compared:
         before = await _rows(request, TRENDS, start=_iso(2 * start - stop), stop=_iso(start))
-    labels = period_labels(suitable_period(start, stop, request.now), start, stop, request.preferences)
+    labels = period_labels(suitable_period_length(start, stop, request.now), start, stop, request.preferences)
     values = {
         'title': 'Statistics', 'tab': 'trends', 'report': make_report(rows, before, labels), 'request': request,
         'ranges': RANGES, 'range': name, 'is_compared': is_compared,
@@ -83,7 +92,7 @@ async def download_trends(request: PageRequest) -> Response:
 async def show_summary(request: PageRequest, period: str) -> Response:
     """Show the statistics of a day, week, month or year, compared with the previous period."""
     start, service = _period(request, period)
-    previous, end = start_of(period, start - 1), next_start(period, start)
+    previous, end = period_start(period, start - 1), next_period_start(period, start)
     rows = await _rows(request, service, start=_iso(start))
     before = await _rows(request, service, start=_iso(previous))
     labels = period_labels(PARTS[period], start, end, request.preferences)
@@ -106,7 +115,7 @@ def _period(request: PageRequest, period: str) -> tuple[int, str]:
     """Return the start of the calendar period in the URL, and the service that has its figures. Raises ApiError."""
     if period not in SUMMARIES:
         raise ApiError(404, ['There is no such page.'])
-    start = start_of(period, _date(request.argument('start'), request.now))
+    start = period_start(period, _date(request.argument('start'), request.now))
     return start, f'zato.stats.summary.get-summary-by-{period}'
 
 
@@ -141,7 +150,7 @@ async def show_service(request: PageRequest, service_id: int) -> Response:
     row = await request.call('zato.service.get-by-id', {'id': service_id})
     found = await request.call('zato.stats.get-by-service', {'service_id': service_id, 'start': _iso(start),
                                                              'stop': _iso(stop)})  # fmt: skip
-    labels = period_labels(suitable_period(start, stop, request.now), start, stop, request.preferences)
+    labels = period_labels(suitable_period_length(start, stop, request.now), start, stop, request.preferences)
     charts = [make_chart(title, unit, labels, trend(found, column, len(labels)))
               for title, unit, column in (('Calls', 'calls', 'usage_trend'), ('Mean duration', 'ms', 'mean_trend'))]
     values = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zatotx.cli.checks.check_model import BROKEN, WARNING, Check, CheckContext
-from zatotx.cli.checks.machine import check_duplicate_ports, check_ports, check_ready
+from zatotx.cli.checks.check_definition import BROKEN, WARNING, Check, CheckContext
+from zatotx.cli.checks.machine_resources import check_component_is_ready, check_duplicate_ports, check_ports
 from zatotx.cli.environment.component_types import LOAD_BALANCER
-from zatotx.cli.environment.layout import Component
+from zatotx.cli.environment.environment_layout import Component
 
 
-def check_configuration(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_load_balancer_configuration(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check lb.toml in the same way as the load balancer itself."""
     from zatotx.lb.config.parser import parse_configuration
 
@@ -32,10 +32,24 @@ def check_configuration(context: CheckContext, part: Component) -> Iterator[tupl
 
 
 CHECKS = (
-    Check('settings', 'lb.toml is missing or has errors, or a backend has no servers', LOAD_BALANCER,
-          check_configuration),
-    Check('ports', 'a port of a load balancer is in use by another program, or it does not listen on it', LOAD_BALANCER,
-          check_ports),
+    Check(
+        'settings',
+        'lb.toml is missing or has errors, or a backend has no servers',
+        LOAD_BALANCER,
+        check_load_balancer_configuration,
+    ),
+    Check(
+        'ports',
+        'a port of a load balancer is in use by another program, or it does not listen on it',
+        LOAD_BALANCER,
+        check_ports,
+    ),
     Check('ports', 'a load balancer and another component have the same port', LOAD_BALANCER, check_duplicate_ports),
-    Check('ready', 'a load balancer is running and does not respond', LOAD_BALANCER, check_ready, sends_requests=True),
-)  # fmt: skip
+    Check(
+        'ready',
+        'a load balancer is running and does not respond',
+        LOAD_BALANCER,
+        check_component_is_ready,
+        sends_requests=True,
+    ),
+)

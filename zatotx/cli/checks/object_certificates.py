@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zatotx.cli.checks.authority import LIST_SOON
-from zatotx.cli.checks.check_model import BROKEN, NODE, WARNING, Check, CheckContext
-from zatotx.cli.checks.files import DAY, SOON, VERY_SOON, check_validity
-from zatotx.cli.environment.layout import Component, components_of, get_setting, read_settings
+from zatotx.cli.checks.certificate_authority import LIST_SOON
+from zatotx.cli.checks.check_definition import BROKEN, NODE, WARNING, Check, CheckContext
+from zatotx.cli.checks.files_and_permissions import DAY, SOON, VERY_SOON, check_certificate_validity
+from zatotx.cli.environment.environment_layout import Component, components_of, get_setting, read_settings
 from zatotx.cli.environment.odb_and_redis_access import all_object_types, convert_errors, odb_url
-from zatotx.cli.environment.secret_keys import read_secret_key
+from zatotx.cli.environment.secret_key_access import read_secret_key
 from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _CLIENT_FIELD = 'tls_cert'  # the own certificate comes first; other fields hold
 
 def read_objects(part: Component) -> list[StoredObject]:
     """Return the configuration objects of the cluster. Raises CommandError."""
-    from zatotx.odb.maintenance import open_database, read_snapshot
+    from zatotx.odb.offline_operations import open_database, read_snapshot
 
     cluster = get_setting(read_settings(part), 'main', 'cluster', '')
     with convert_errors():
@@ -62,7 +62,10 @@ def _check_values(where: str, value: Any, now: float, directory: Path) -> Iterat
         elif isinstance(content, str) and _LIST in content:
             yield from _check_lists(f'{where}, {name}', content, now)
         elif name == 'certificate' and isinstance(content, str) and content:
-            yield from ((severity, f'{where}: {text}') for severity, text in check_validity(directory / content, now))
+            yield from (
+                (severity, f'{where}: {text}')
+                for severity, text in check_certificate_validity(directory / content, now)
+            )
 
 
 def _check_certificates(where: str, pem: str, now: float, *, is_chain: bool) -> Iterator[tuple[str, str]]:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zatotx.cli.checks.check_model import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_definition import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import REDIS, SERVER
-from zatotx.cli.environment.layout import Component, components_of, get_setting, read_settings
+from zatotx.cli.environment.environment_layout import Component, components_of, get_setting, read_settings
 from zatotx.cli.environment.odb_and_redis_access import (
     all_object_types,
     convert_errors,
@@ -17,14 +17,14 @@ from zatotx.cli.environment.odb_and_redis_access import (
     odb_url,
     redis_address,
 )
-from zatotx.cli.environment.processes import running_process
-from zatotx.cli.environment.secret_keys import read_secret_key
+from zatotx.cli.environment.process_discovery import running_process
+from zatotx.cli.environment.secret_key_access import read_secret_key
 from zatotx.cli.errors import CommandError
 from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
-    from zatotx.connectors.kind_registry import FoundKind
-    from zatotx.odb.health import OdbHealth
+    from zatotx.connectors.kind_registry import InstalledKind
+    from zatotx.odb.odb_health import OdbHealth
     from zatotx.redis.server_info import ServerInfo
 
 
@@ -49,17 +49,17 @@ MAX_CLOCK_DIFFERENCE = 2.0  # tolerated difference of two clocks in seconds
 
 def inspect_odb(part: Component) -> OdbHealth:
     """Inspect the ODB that is configured in the settings of a server. Raises CommandError."""
-    from zatotx.odb.health import examine_odb
-    from zatotx.odb.maintenance import open_database, schema_state
+    from zatotx.odb.odb_health import check_odb_health
+    from zatotx.odb.offline_operations import inspect_schema_state, open_database
 
     with convert_errors():
         url = odb_url(part)
-        state = schema_state(url)
+        state = inspect_schema_state(url)
         if state == 'older':
             raise CommandError("The ODB has an older schema version: stop all servers and run 'zatotx odb upgrade "
                           f"{part.path.parent}'.")  # fmt: skip
         cluster = get_setting(read_settings(part), 'main', 'cluster', '')
-        return examine_odb(open_database(url, read_secret_key(part), cluster=cluster, types=all_object_types()))
+        return check_odb_health(open_database(url, read_secret_key(part), cluster=cluster, types=all_object_types()))
 
 
 class RedisInspection(NamedTuple):
@@ -107,7 +107,7 @@ def check_dead_letters(context: CheckContext, part: Component) -> Iterator[tuple
                         f"'zatotx dead-letter list {part.path.parent}', then replay or purge")  # fmt: skip
 
 
-def check_kinds(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_kind_libraries(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the libraries of every kind that the cluster uses are installed."""
     from zatotx.connectors.kind_registry import find_kinds
 
@@ -116,26 +116,26 @@ def check_kinds(context: CheckContext, part: Component) -> Iterator[tuple[str, s
         yield BROKEN, sentence
 
 
-def missing_libraries(kinds: Iterable[FoundKind], used: Container[str]) -> Iterator[str]:
+def missing_libraries(kinds: Iterable[InstalledKind], used: Container[str]) -> Iterator[str]:
     """Yield a sentence for each disabled kind whose objects are in use. `used` contains the type keys of all
     objects."""
-    from zatotx.connectors.kind_registry import object_types
+    from zatotx.connectors.kind_registry import object_types_of_kinds
 
     for found in kinds:
-        if not found.enabled and any(each.key in used for each in object_types([found])):
+        if not found.enabled and any(each.key in used for each in object_types_of_kinds([found])):
             yield f'the kind {found.kind.name} is disabled, and there are objects of it: {found.missing_reason}'
 
 
 def check_redis(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that Redis is reachable, persists its data, and has free memory."""
-    from zatotx.redis.server_info import configuration_warnings
+    from zatotx.redis.server_info import server_configuration_warnings
 
     inspection: RedisInspection | None = context.cached(inspect_redis, part)
     if inspection is None or not inspection.facts.run_id:  # it is stopped, or its user may not run INFO
         return
     found = inspection.facts
     where = str(redis_address(part))
-    for sentence in configuration_warnings(found, where):
+    for sentence in server_configuration_warnings(found, where):
         yield WARNING, sentence
     if not found.is_append_only:
         yield WARNING, (f"{where} has no append-only file, so a restart loses data: set "
@@ -215,7 +215,7 @@ CHECKS = (
         check_redis,
         sends_requests=True,
     ),
-    Check('kinds', 'there are objects of a kind whose library is not installed', SERVER, check_kinds,
+    Check('kinds', 'there are objects of a kind whose library is not installed', SERVER, check_kind_libraries,
           sends_requests=True),
     Check(
         'dead letters',

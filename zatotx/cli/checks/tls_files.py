@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from zatotx.cli.checks.authority import list_validity
-from zatotx.cli.checks.check_model import BROKEN, EVERY_COMPONENT, Check, CheckContext
-from zatotx.cli.checks.files import check_validity
+from zatotx.cli.checks.certificate_authority import check_crl_validity
+from zatotx.cli.checks.check_definition import BROKEN, EVERY_COMPONENT, Check, CheckContext
+from zatotx.cli.checks.files_and_permissions import check_certificate_validity
 from zatotx.cli.environment.component_types import LOAD_BALANCER
 from zatotx.cli.environment.environment_authority import AUTHORITY
-from zatotx.cli.environment.layout import Component, read_toml
+from zatotx.cli.environment.environment_layout import Component, read_toml
 
 SUFFIXES = ('.pem', '.crt', '.cer')
 MAX_SIZE = 1024 * 1024  # bytes of a file that is read
@@ -21,7 +21,7 @@ def check_component_certificates(context: CheckContext, part: Component) -> Iter
     environment's own authority issued are checked by `check_authority`."""
     for path in sorted(part.path.glob('tls*/*')):
         if path.suffix in SUFFIXES and not _is_in_authority(path, part) and _has_certificate(path):
-            yield from check_validity(path, context.now())
+            yield from check_certificate_validity(path, context.now())
 
 
 def _is_in_authority(path: Path, part: Component) -> bool:
@@ -37,11 +37,11 @@ def _has_certificate(path: Path) -> bool:
 
 def check_agent_files(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a load balancer's agent can use its TLS files, and that its revocation list is valid."""
-    from zatotx.lb.agent.service import tls_files
-    from zatotx.lb.agent.subject_fields import make_subject_check
+    from zatotx.lb.agent.agent_service import agent_tls_files
+    from zatotx.lb.agent.client_subject_check import make_subject_check
     from zatotx.lb.config.model import AgentSettings
     from zatotx.model.errors import StartError
-    from zatotx.processes.mutual_tls import load_context
+    from zatotx.processes.mutual_tls import load_tls_context
 
     found = read_toml(part.settings_path).get('agent', {})
     known = {name: value for name, value in found.items() if name in ('certificate', 'key', 'ca', 'crl')}
@@ -51,14 +51,14 @@ def check_agent_files(context: CheckContext, part: Component) -> Iterator[tuple[
     if not settings.certificate:
         return
     try:
-        files = tls_files(settings, part.path)
-        load_context(files)
+        files = agent_tls_files(settings, part.path)
+        load_tls_context(files)
         make_subject_check(found.get('verify_fields', {}))
     except StartError as error:
         yield BROKEN, f'the agent refuses to start: {error}'
         return
     if files.revocation_list is not None and not _is_in_authority(files.revocation_list, part):
-        yield from list_validity(files.revocation_list, context.now(), 'replace it by a new one of the authority')
+        yield from check_crl_validity(files.revocation_list, context.now(), 'replace it by a new one of the authority')
 
 
 CHECKS = (

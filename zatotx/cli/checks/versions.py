@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 
 from zatotx import __version__
-from zatotx.cli.checks.check_model import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_definition import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import WEB_ADMIN
-from zatotx.cli.environment.layout import Component, read_info
+from zatotx.cli.environment.environment_layout import Component, read_info
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # the tested versions
 _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<bounds>[^;]*)(;(?P<marker>.*))?')
@@ -35,10 +35,12 @@ def check_python_version(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
 
 def check_libraries(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the libraries that zatotx requires are installed, and new enough."""
-    yield from find_outdated(metadata.requires('zatotx') or (), find_installed_version)
+    yield from find_outdated_libraries(metadata.requires('zatotx') or (), find_installed_version)
 
 
-def find_outdated(requirements: Iterable[str], version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
+def find_outdated_libraries(
+    requirements: Iterable[str], version: Callable[[str], str | None]
+) -> Iterator[tuple[str, str]]:
     """Yield each requirement that is not met. Requirements of extras are ignored, because the kinds check them.
     `version` returns the installed version of a library, or None if the library is not installed."""
     for text in requirements:
@@ -76,9 +78,9 @@ def check_creating_version(context: CheckContext, part: Component) -> Iterator[t
                         f'upgrade zatotx to {version} or newer')  # fmt: skip
 
 
-def check_settings(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_server_settings(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml contains only known settings with valid values."""
-    from zatotx.connectors.kind_registry import check_selected_kinds, find_kinds, settings_errors
+    from zatotx.connectors.kind_registry import check_selected_kinds, find_kinds, kind_settings_errors
     from zatotx.model.errors import StartError
     from zatotx.node.settings import load_settings
 
@@ -89,7 +91,7 @@ def check_settings(context: CheckContext, part: Component) -> Iterator[tuple[str
     except StartError as error:
         yield BROKEN, str(error)
         return
-    for problem in settings_errors(found, loaded.kinds):
+    for problem in kind_settings_errors(found, loaded.kinds):
         yield BROKEN, f'{part.settings_path}: {problem}'
 
 
@@ -106,7 +108,7 @@ def check_admin_settings(context: CheckContext, part: Component) -> Iterator[tup
 
 CHECKS = (
     Check('settings', 'server.toml or connector.toml contains unknown settings or invalid values', NODE,
-          check_settings),
+          check_server_settings),
     Check('settings', 'admin.toml is missing, or contains unknown settings or invalid values', WEB_ADMIN,
           check_admin_settings),
     Check('versions', 'Python is older or newer than the tested versions', ENVIRONMENT, check_installed_python),

@@ -68,7 +68,7 @@ def atomic_directory(target: Path, last: str) -> Iterator[Path]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
-        publish(temporary, target, last)
+        rename_directory_into_place(temporary, target, last)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         os.close(lock)
@@ -108,7 +108,7 @@ def remove_abandoned(parent: Path, prefix: str) -> None:
             os.close(descriptor)
 
 
-def publish(temporary: Path, target: Path, last: str) -> None:
+def rename_directory_into_place(temporary: Path, target: Path, last: str) -> None:
     """Rename the temporary directory to its target."""
     if temporary.parent != target:
         temporary.rename(target.resolve() if target.is_symlink() else target)

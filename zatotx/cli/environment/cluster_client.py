@@ -8,16 +8,22 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.http_request import (
+from zatotx.cli.environment.blocking_http_request import (
     BlockingRequest,
     BlockingResponse,
-    CutOffError,
+    IncompleteResponseError,
     UnreachableError,
-    basic_auth,
+    basic_auth_header,
     send_request,
 )
-from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, components_of, read_credentials
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.environment_layout import (
+    CREDENTIALS,
+    Component,
+    Environment,
+    components_of,
+    read_credentials,
+)
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.errors import CommandError, combine_errors
 
@@ -32,7 +38,8 @@ class PasswordRejectedError(CommandError):
 
 
 class ClusterClient:
-    """Invokes services as the user admin.invoke, on the server in PATH, or on the first reachable server."""
+    """Invokes services as the user admin.invoke. They are invoked on the server whose directory is the argument PATH of
+    the command or, if PATH is an environment, on the first reachable server."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -57,7 +64,7 @@ class ClusterClient:
     ) -> BlockingResponse:
         """Return the unparsed response, whatever its status. Raises CommandError if there is none."""
         fields = {
-            'Authorization': basic_auth(read_credentials(self._environment.environment, 'api')),
+            'Authorization': basic_auth_header(read_credentials(self._environment.environment, 'api')),
             'Content-Type': 'application/json',
             'X-Zato-Deadline-Ms': str(int(timeout * 1000)),
             **(headers or {}),
@@ -73,7 +80,7 @@ class ClusterClient:
                 response = send_request(first_tcp_address(part), request, timeout)
             except UnreachableError:
                 continue
-            except CutOffError as error:
+            except IncompleteResponseError as error:
                 raise CommandError(
                     f'{part.name} at {error}: the request may have been processed, so check before you repeat it; '
                     f'the logs are in {part.path}/logs.'

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.components.redis import URL as REDIS_URL
 from zatotx.cli.environment.creation_plan import ODB_FILE, EnvironmentPlan
-from zatotx.cli.environment.layout import Component, components_of
-from zatotx.cli.environment.secret_keys import read_secret_key
+from zatotx.cli.environment.environment_layout import Component, components_of
+from zatotx.cli.environment.secret_key_access import read_secret_key
 from zatotx.cli.errors import CommandError
 
 CLUSTER_FILE, KEY_FILE = Path('config', 'cluster.toml'), Path('config', 'secret.key')
@@ -47,7 +47,7 @@ class SharedSettings(NamedTuple):
 
 
 def stored_urls(plan: EnvironmentPlan) -> tuple[str, str]:
-    """Return the URLs of the database and Redis in the form in which the nodes of a new environment store them."""
+    """Return the URLs of the database and Redis for the settings files of the nodes of a new environment."""
     return (
         plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}',
         plan.stored_url(plan.redis_url) or REDIS_URL,
@@ -75,7 +75,7 @@ def read_shared_settings(environment: Path) -> SharedSettings:
     return _parse(file, (environment / KEY_FILE).read_text('ascii').strip())
 
 
-def next_name(environment: Path, parts: tuple[Component, ...], kind: str, prefix: str) -> tuple[str, int]:
+def next_component_name(environment: Path, parts: tuple[Component, ...], kind: str, prefix: str) -> tuple[str, int]:
     """Return the name and the number of the next component of a type, such as (`server3`, 3)."""
     number = 1 + sum(part.kind == kind for part in parts)
     while (environment / f'{prefix}{number}').exists():

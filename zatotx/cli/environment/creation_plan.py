@@ -1,5 +1,4 @@
-"""The plan of a new environment, which consists of the options of quickstart and the steps that create the
-environment."""
+"""The plan of a new environment: the options of quickstart, and the steps that create the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import Credentials
+from zatotx.cli.environment.environment_layout import UserCredentials
 
 ODB_FILE = 'odb/zatotx.db'
 SERVER_PORT = 17010  # port of server1; each further server has the next one
@@ -29,7 +28,7 @@ class EnvironmentPlan(NamedTuple):
     odb_url: str  # '' = SQLite in the environment
     redis_url: str  # '' = the environment's own
     key: str
-    users: dict[str, Credentials]  # by section of credentials.toml
+    users: dict[str, UserCredentials]  # by section of credentials.toml
     workers: int = 1  # of each server
     tls: bool = False  # whether the servers listen with TLS
     agent_tls: bool = True  # whether the load balancer's agent does
@@ -46,7 +45,7 @@ class EnvironmentPlan(NamedTuple):
         """Return the URL of the database while the environment is being created in `directory`."""
         return self.odb_url or f'sqlite:///{directory / ODB_FILE}'
 
-    def api_users(self) -> list[Credentials]:
+    def api_users(self) -> list[UserCredentials]:
         """Return the users that are security definitions of the cluster."""
         return [self.users['api'], self.users['pubapi']]
 

@@ -6,19 +6,20 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zatotx.cli.environment.atomic_files import make_private_dir
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.creation_plan import EnvironmentPlan
-from zatotx.cli.environment.layout import CREDENTIALS, components_of
-from zatotx.cli.environment.processes import running_process
+from zatotx.cli.environment.environment_layout import CREDENTIALS, components_of
+from zatotx.cli.environment.process_discovery import running_process
 from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from zatotx.ca.authority import CertificateAuthority
-    from zatotx.ca.subject import Subject
+    from zatotx.ca.certificate_authority import CertificateAuthority
+    from zatotx.ca.certificate_names import CertificateSubject
 
 AUTHORITY = 'ca'  # its directory in an environment
 AGENT, WEB_ADMIN, CLI = 'lb-agent', 'web-admin', 'cli'  # certificates
@@ -32,27 +33,35 @@ _UNSAFE = re.compile(r'[^A-Za-z0-9._-]')
 def write_authority(environment: Path, plan: EnvironmentPlan) -> None:
     """Create the certificate authority in PATH/ca. It issues certificates for the load balancer's agent and the agent's
     clients and, if the plan contains this option, for the servers."""
-    from zatotx.ca.authority import CertificateAuthority
+    servers = [f'server{number}' for number in range(1, plan.servers + 1)] if plan.tls else []
+    create_authority(make_private_dir(environment / AUTHORITY), plan.cluster, servers=servers)
+
+
+def create_authority(
+    directory: Path, cluster: str, *, host_names: Sequence[str] = (), servers: Sequence[str] = ()
+) -> None:  # fmt: skip
+    """Create a certificate authority in an empty directory, with certificates for the load balancer's agent and its
+    clients, and for servers. They are valid for this machine and for `host_names`. Raises CommandError."""
+    from zatotx.ca.certificate_authority import CertificateAuthority
     from zatotx.ca.certificate_builder import LOCAL_HOSTS, PROFILES
     from zatotx.ca.errors import AuthorityError
 
-    hosts = (*LOCAL_HOSTS, *local_host_name())
-    name = ''.join(each if each.isprintable() else '_' for each in plan.cluster[:_MAX_NAME]).strip() or 'zatotx'
+    hosts = tuple(dict.fromkeys((*LOCAL_HOSTS, *local_host_name(), *filter(is_host_name, host_names))))
+    name = ''.join(each if each.isprintable() else '_' for each in cluster[:_MAX_NAME]).strip() or 'zatotx'
     try:
-        authority = CertificateAuthority.create(make_private_dir(environment / AUTHORITY), _subject(f'{name} CA'))
+        authority = CertificateAuthority.create(directory, _subject(f'{name} CA'))
         _issue(authority, 'lb-agent', AGENT, hosts)
         _issue(authority, 'web-admin', WEB_ADMIN, hosts)
         authority.issue(PROFILES['client'], CLI, _subject(CLI))
-        if plan.tls:
-            for number in range(1, plan.servers + 1):
-                _issue(authority, 'server', server_certificate_name(plan.cluster, f'server{number}'), hosts)
+        for server in servers:
+            _issue(authority, 'server', server_certificate_name(cluster, server), hosts)
     except AuthorityError as error:
         raise CommandError(f'The certificates cannot be created: {error}.') from None
 
 
 def issue_server_certificate(environment: Path, cluster: str, server: str) -> None:
     """Create the certificate of a server that is added to an environment. Raises CommandError."""
-    from zatotx.ca.authority import CertificateAuthority
+    from zatotx.ca.certificate_authority import CertificateAuthority
     from zatotx.ca.certificate_builder import LOCAL_HOSTS
     from zatotx.ca.errors import AuthorityError
 
@@ -69,23 +78,28 @@ def _issue(authority: CertificateAuthority, profile: str, name: str, hosts: tupl
     authority.issue(PROFILES[profile], name, _subject(name[:64]), hosts=hosts)
 
 
-def _subject(common_name: str) -> Subject:
-    from zatotx.ca.subject import Subject
+def _subject(common_name: str) -> CertificateSubject:
+    from zatotx.ca.certificate_names import CertificateSubject
 
-    return Subject(common_name, organization='', organizational_unit='', locality='', state='', country='')
+    return CertificateSubject(common_name, organization='', organizational_unit='', locality='', state='', country='')
 
 
 def local_host_name() -> tuple[str, ...]:
     """Return the name of this machine in a list, or an empty list if a certificate cannot contain it."""
-    from zatotx.ca.errors import AuthorityError
-    from zatotx.ca.subject import make_alternative_names
-
     name = socket.gethostname()
+    return (name,) if is_host_name(name) else ()
+
+
+def is_host_name(name: str) -> bool:
+    """Return whether a certificate can contain the name of a host."""
+    from zatotx.ca.certificate_names import make_alternative_names
+    from zatotx.ca.errors import AuthorityError
+
     try:
         make_alternative_names((name,))
     except AuthorityError:
-        return ()
-    return (name,)
+        return False
+    return True
 
 
 def server_certificate_name(cluster: str, server: str) -> str:
@@ -95,7 +109,7 @@ def server_certificate_name(cluster: str, server: str) -> str:
     return f'{safe}-{server}'
 
 
-def reload_servers(authority: Path, certificate: Path) -> list[str]:
+def reload_server_certificates(authority: Path, certificate: Path) -> list[str]:
     """Reload the certificate in the running servers of the environment that use it. Returns the names of these
     servers."""
     environment = authority.parent

@@ -13,7 +13,7 @@ from pathlib import Path
 from zatotx import __version__
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.creation_plan import EnvironmentPlan
-from zatotx.cli.environment.layout import CREDENTIALS, INFO_FILE, Credentials
+from zatotx.cli.environment.environment_layout import CREDENTIALS, INFO_FILE, UserCredentials
 
 CREDENTIALS_TOML = """\
 # Passwords in clear, for users and for the zatotx command: only the owner may read this file (0600).
@@ -31,7 +31,7 @@ def write_credentials(environment: Path, plan: EnvironmentPlan, ports: Mapping[s
     write_private_file(environment / CREDENTIALS, '\n'.join(lines) + '\n')
 
 
-def add_credentials(path: Path, section: str, user: Credentials) -> None:
+def add_credentials(path: Path, section: str, user: UserCredentials) -> None:
     """Write a user to a section of credentials.toml, and replace the previous user in this section. Everything else is
     preserved."""
     text = path.read_text('utf-8') if path.exists() else CREDENTIALS_TOML

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import Component, get_setting, read_settings
+from zatotx.cli.environment.environment_layout import Component, get_setting, read_settings
 from zatotx.cli.errors import CommandError
 
 WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104 - read from configuration, not bound
@@ -27,7 +27,7 @@ class ListenAddress(NamedTuple):
         return f'{self.scheme}://{host}:{self.port}'
 
 
-def split_description(description: str) -> list[str]:
+def split_endpoint_description(description: str) -> list[str]:
     """Split an endpoint description at its colons. A backslash escapes the next character."""
     fields, current, escaped = [], '', False
     for character in description:
@@ -44,7 +44,7 @@ def split_description(description: str) -> list[str]:
 def parse_listen_address(description: str, directory: Path) -> ListenAddress | None:
     """Parse a `tcp:` or `ssl:` endpoint description; file names in it are relative to `directory`. Returns None for
     other descriptions."""
-    kind, *rest = split_description(description)
+    kind, *rest = split_endpoint_description(description)
     named = dict(field.split('=', 1) for field in rest if '=' in field)
     positional = [field for field in rest if '=' not in field]
     port = named.get('port') or (positional[0] if positional else '')

@@ -9,34 +9,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zatotx.cli.environment.layout import Component, Environment, cluster_name, get_setting, read_settings
-from zatotx.cli.environment.secret_keys import any_server, open_secrets, read_secret_key
+from zatotx.cli.environment.environment_layout import Component, Environment, cluster_name, get_setting, read_settings
+from zatotx.cli.environment.secret_key_access import any_server, open_secrets, read_secret_key
 from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from zatotx.odb.database import Database
-    from zatotx.redis.url import RedisAddress
+    from zatotx.redis.redis_url import RedisAddress
     from zatotx.schema.snapshot import Actor
     from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
 def all_object_types() -> ObjectTypeRegistry:
     """Return all object types: the built-in ones, and those of the installed security types and kinds."""
-    from zatotx.connectors import security_types
+    from zatotx.connectors import security_type_registry
 
-    return security_types.all_object_types()
+    return security_type_registry.all_object_types()
 
 
 def odb_url(part: Component) -> str:
     """Return the decrypted URL of a server's database, with an absolute path."""
-    from zatotx.odb.urls import make_absolute
+    from zatotx.odb.odb_urls import make_url_absolute
     from zatotx.schema.secrets import ENCRYPTED
 
     url = get_setting(read_settings(part), 'odb', 'url', '')
     if url.startswith(ENCRYPTED):
         url = open_secrets(part).decrypt(url)
     try:
-        return make_absolute(url, str(part.path))
+        return make_url_absolute(url, str(part.path))
     except ValueError as error:
         raise CommandError(f'{part.path}/config/server.toml: odb.url: {error}.') from None
 
@@ -69,7 +69,7 @@ def convert_errors() -> Iterator[None]:
 def open_odb(environment: Environment) -> Iterator[Database]:
     """Context manager that opens and closes the database of an environment. Database errors are raised as
     CommandError."""
-    from zatotx.odb.maintenance import open_database
+    from zatotx.odb.offline_operations import open_database
 
     part = any_server(environment)
     with convert_errors():
@@ -86,7 +86,7 @@ def redis_address(part: Component) -> RedisAddress:
     """Return the address of a server's Redis. Raises CommandError if the address is missing in the settings or
     invalid."""
     from zatotx.model.errors import StartError
-    from zatotx.redis.url import TlsOptions, parse_address
+    from zatotx.redis.redis_url import RedisTlsFiles, parse_redis_url
     from zatotx.schema.secrets import ENCRYPTED
 
     loaded = read_settings(part)
@@ -95,7 +95,7 @@ def redis_address(part: Component) -> RedisAddress:
         url = open_secrets(part).decrypt(url)
     ca, cert, key = (get_setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key'))
     try:
-        return parse_address(url, part.path, TlsOptions(ca=ca, cert=cert, key=key))
+        return parse_redis_url(url, part.path, RedisTlsFiles(ca=ca, cert=cert, key=key))
     except StartError as error:
         raise CommandError(str(error)) from None
 

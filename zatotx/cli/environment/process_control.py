@@ -13,20 +13,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component
-from zatotx.cli.environment.processes import (
-    Process,
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component
+from zatotx.cli.environment.process_discovery import (
+    ComponentProcess,
     describe_process,
-    holds_port,
-    is_free,
-    port_owner,
+    find_port_owner,
+    is_listening_on_port,
+    is_port_free,
+    is_process_of_component,
     running_process,
-    runs_component,
 )
 from zatotx.cli.environment.readiness_probe import probe_component
+from zatotx.processes.background_start_variable import STARTED_BY_COMMAND
 from zatotx.processes.secret_key import KEY_VARIABLE
-from zatotx.processes.start_mark import STARTED_BY_COMMAND
 
 START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
 PORT_RELEASE_TIMEOUT = 30.0  # seconds until the kernel, or its workers, close the sockets of a killed process
@@ -98,27 +98,27 @@ def rotate_stderr_log(path: Path) -> Path:
     return path
 
 
-def port_conflict(part: Component) -> str:
+def port_conflict_error(part: Component) -> str:
     """Return an error message if another program uses a port of the component, otherwise ''."""
     for address in operations_of(part).listen_addresses(part):
-        if not wait_until_free(address.host, address.port, part):
-            pid = port_owner(address.port)
+        if not wait_until_port_is_free(address.host, address.port, part):
+            pid = find_port_owner(address.port)
             user = describe_process(pid) if pid else 'another program'
             setting = f'{address.section}.listen in {part.settings_path}'
             return f'port {address.port} is in use by {user}: stop it, or change {setting}'
     return ''
 
 
-def wait_until_free(host: str, port: int, part: Component) -> bool:
+def wait_until_port_is_free(host: str, port: int, part: Component) -> bool:
     """Wait until the port is free, and return False if another program uses it. After SIGKILL, the port of a process
     remains in use for a moment without an owner, and the workers of a killed parent process close their sockets as soon
     as they detect its death.
     """
     end = time.monotonic() + PORT_RELEASE_TIMEOUT
-    while not is_free(host, port):
-        pid = port_owner(port)
+    while not is_port_free(host, port):
+        pid = find_port_owner(port)
         # Checked again at the end: a worker that is just ending no longer looks like one of ours.
-        foreign = pid is not None and not runs_component(pid, part) and holds_port(pid, port)
+        foreign = pid is not None and not is_process_of_component(pid, part) and is_listening_on_port(pid, port)
         if foreign or time.monotonic() > end:
             return False
         time.sleep(START_POLL_INTERVAL)
@@ -134,7 +134,7 @@ def start_components(
     for part in parts:
         if probe_component(part).pid is not None:
             continue  # another process is starting it; its readiness is awaited, too
-        error = port_conflict(part)
+        error = port_conflict_error(part)
         if error:
             errors.append(f'{part.name} cannot start: {error}')
         else:
@@ -144,11 +144,11 @@ def start_components(
     failed = {error.split(' ', 1)[0] for error in errors}
     for part in parts:
         if part.name not in failed:
-            errors.extend(await_ready(part, launched_by_component.get(part), end))
+            errors.extend(wait_until_ready(part, launched_by_component.get(part), end))
     return errors
 
 
-def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -> list[str]:
+def wait_until_ready(part: Component, launched: LaunchedProcess | None, end: float) -> list[str]:
     """Wait until a component is ready. Returns a list with the error if it fails to start."""
     while True:
         has_ended = launched is None or launched.process.poll() is not None  # checked before the probe
@@ -158,18 +158,18 @@ def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -
         if has_ended and state.pid is None:
             if launched is None:
                 return [f'{part.name} ended in the meantime']
-            return [f'{part.name} cannot start: {why_ended(launched)}']
+            return [f'{part.name} cannot start: {process_end_reason(launched)}']
         if time.monotonic() > end:
             reason = state.reason or f'it does not respond: see {part.path}/logs'
             return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {reason}']
         time.sleep(START_POLL_INTERVAL)
 
 
-def why_ended(launched: LaunchedProcess) -> str:
+def process_end_reason(launched: LaunchedProcess) -> str:
     """Return the reason why a process ended, which is its last line on stderr, or a sentence about the program that
     uses its port."""
     message = last_stderr_lines(launched)
-    return (port_conflict(launched.part) or message) if IN_USE in message else message
+    return (port_conflict_error(launched.part) or message) if IN_USE in message else message
 
 
 def last_stderr_lines(launched: LaunchedProcess) -> str:
@@ -207,7 +207,7 @@ def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
     for part, process in running:
         limit = stop_timeout(part)
         if not process.ended_within(started + limit - time.monotonic()):
-            errors.append(kill_process(part, process, limit))
+            errors.append(kill_after_timeout(part, process, limit))
     for part in parts:
         if running_process(part) is None:  # left by a killed process
             part.pid_file.unlink(missing_ok=True)
@@ -219,7 +219,7 @@ def stop_timeout(part: Component) -> float:
     return operations_of(part).grace_period(part) + MARGIN
 
 
-def kill_process(part: Component, process: Process, limit: float) -> str:
+def kill_after_timeout(part: Component, process: ComponentProcess, limit: float) -> str:
     """Kill a process that did not stop in time, and return a message that says so."""
     process.send(signal.SIGKILL)
     if process.ended_within(KILL_WAIT):

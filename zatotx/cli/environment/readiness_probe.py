@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component
-from zatotx.cli.environment.processes import running_process
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component
+from zatotx.cli.environment.process_discovery import running_process
 
 TIMEOUT = 3.0  # seconds per probe; on a busy machine a process may not run for one or two
 
 
-class Health(NamedTuple):
+class ComponentHealth(NamedTuple):
     state: str  # 'running', 'starting' (running but not ready) or 'stopped'
     pid: int | None = None
     reason: str = ''  # why it is not ready
@@ -21,11 +21,11 @@ class Health(NamedTuple):
         return self.state == 'running'
 
 
-def probe_component(part: Component, timeout: float = TIMEOUT) -> Health:
+def probe_component(part: Component, timeout: float = TIMEOUT) -> ComponentHealth:
     """Return the current state of a component. A component that does not respond within `timeout` seconds is not
     ready."""
     process = running_process(part)
     if process is None:
-        return Health('stopped')
+        return ComponentHealth('stopped')
     reason = operations_of(part).readiness_error(part, process, timeout)
-    return Health('starting' if reason else 'running', process.pid, reason)
+    return ComponentHealth('starting' if reason else 'running', process.pid, reason)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.tcp import Connection as TCPConnection
+from twisted.logger import Logger
 from zope.interface import implementer
 
 SLICE_SIZE = 64 * 1024
@@ -31,25 +32,37 @@ class WriteBatch:
 
     Twisted's own write costs two changes of the epoll set and a reactor iteration per response; sending each at once
     wakes the peer for each, which is even more expensive on a busy machine. So plain TCP connections batch their
-    output, and one call at the end of the iteration writes it all.
+    output, and one call at the end of the iteration writes it all: the call of `set_in_round` with False where
+    a ConnectionPoller reads the connections.
     """
 
-    __slots__ = ('_clock', '_writers')
+    __slots__ = ('_clock', '_in_round', '_writers')
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._writers: list[Flushable] = []
+        self._in_round = False
 
     def add(self, writer: Flushable) -> None:
         """Flush this writer at the end of the iteration. Call it once per iteration."""
-        if not self._writers:
+        if not self._writers and not self._in_round:
             self._clock.callLater(0, self._flush)
         self._writers.append(writer)
+
+    def set_in_round(self, in_round: bool) -> None:
+        """Begin a round of reading connections, or end it and flush the writers."""
+        self._in_round = in_round
+        if not in_round:
+            self._flush()
 
     def _flush(self) -> None:
         writers, self._writers = self._writers, []
         for writer in writers:
-            writer.flush()
+            try:
+                writer.flush()
+            except Exception:  # an error of one connection must not delay the output of the others
+                self._log.failure('The output of a connection could not be written')
 
 
 @implementer(IPushProducer)

@@ -16,7 +16,7 @@ _log = Logger()
 PLACEHOLDER_HOST, PLACEHOLDER_PORT = '127.0.0.1', 1  # of a server that was added without an address
 
 
-class EditError(ValueError):
+class ConfigEditError(ValueError):
     """An edit is impossible. The message is one sentence. `is_conflict` says whether an object with the name already
     exists; if it is false, the object to edit does not exist."""
 
@@ -27,7 +27,7 @@ class EditError(ValueError):
 
 def replace_config(source: str, config: Mapping[str, Any]) -> str:
     """Return the configuration text with its content replaced by `config`. Unchanged values keep their formatting and
-    comments. Raises EditError."""
+    comments. Raises ConfigEditError."""
     reason = ''
     for replace in (_merge, _replace_tables):
         document = _parse(source)
@@ -38,7 +38,9 @@ def replace_config(source: str, config: Mapping[str, Any]) -> str:
                 return edited
         except Exception as error:  # null, for which TOML has no value; various types for tables out of order
             reason = str(error) or type(error).__name__
-    raise EditError(f'The configuration cannot be written as TOML ({reason or "the result would be another one"})')
+    raise ConfigEditError(
+        f'The configuration cannot be written as TOML ({reason or "the result would be another one"})'
+    )
 
 
 def _merge(table: Any, values: Mapping[str, Any]) -> None:
@@ -68,14 +70,14 @@ def _is_same(current: Any, value: Any) -> bool:
     return type(plain) is type(value) and bool(plain == value)
 
 
-def add_server(source: str, backend: str, name: str, values: Mapping[str, Any]) -> str:
+def add_server_to_config(source: str, backend: str, name: str, values: Mapping[str, Any]) -> str:
     """Return the configuration text with a server added to a backend. If no address is given, the server gets a
-    placeholder address and is in maintenance mode. Raises EditError."""
+    placeholder address and is in maintenance mode. Raises ConfigEditError."""
     if not {'host', 'port'} <= values.keys():
         values = {'host': PLACEHOLDER_HOST, 'port': PLACEHOLDER_PORT, **values, 'state': 'maint'}
     expected, found = _load(source, backend)
     if name in found:
-        raise EditError(f'The backend {backend} has a server {name} already', is_conflict=True)
+        raise ConfigEditError(f'The backend {backend} has a server {name} already', is_conflict=True)
     found[name] = dict(values)
 
     def edit(table: Any) -> None:
@@ -93,8 +95,8 @@ def add_server(source: str, backend: str, name: str, values: Mapping[str, Any]) 
     return _edit(source, backend, edit, expected)
 
 
-def remove_server(source: str, backend: str, name: str) -> str:
-    """Return the configuration text with a server removed from a backend. Raises EditError if the server does not
+def remove_server_from_config(source: str, backend: str, name: str) -> str:
+    """Return the configuration text with a server removed from a backend. Raises ConfigEditError if the server does not
     exist."""
     expected, found = _load(source, backend)
     _check_known(found, backend, name)
@@ -106,13 +108,13 @@ def remove_server(source: str, backend: str, name: str) -> str:
     return _edit(source, backend, edit, expected)
 
 
-def rename_server(source: str, backend: str, old: str, new: str) -> str:
+def rename_server_in_config(source: str, backend: str, old: str, new: str) -> str:
     """Return the configuration text with a server renamed. The values and comments of the server are preserved. Raises
-    EditError."""
+    ConfigEditError."""
     expected, found = _load(source, backend)
     _check_known(found, backend, old)
     if new in found:
-        raise EditError(f'The backend {backend} has a server {new} already', is_conflict=True)
+        raise ConfigEditError(f'The backend {backend} has a server {new} already', is_conflict=True)
     found[new] = found.pop(old)
 
     def edit(table: Any) -> None:
@@ -141,28 +143,28 @@ def _edit(source: str, backend: str, edit: Callable[[Any], None], expected: Mapp
 
 
 def _load(source: str, backend: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the content of the text, and the servers of a backend in it. Raises EditError."""
+    """Return the content of the text, and the servers of a backend in it. Raises ConfigEditError."""
     try:
         content = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
-        raise EditError(f'lb.toml is not valid TOML: {error}') from None
+        raise ConfigEditError(f'lb.toml is not valid TOML: {error}') from None
     backends = content.get('backends', {})
     table = backends.get(backend) if isinstance(backends, dict) else None
     if not isinstance(table, dict):
-        raise EditError(f'There is no backend {backend} (known: {", ".join(backends) or "none"})')
+        raise ConfigEditError(f'There is no backend {backend} (known: {", ".join(backends) or "none"})')
     servers = table.setdefault('servers', {})
     if not isinstance(servers, dict):
-        raise EditError(f'backends.{backend}.servers in lb.toml is not a table')
+        raise ConfigEditError(f'backends.{backend}.servers in lb.toml is not a table')
     return content, servers
 
 
 def _check_known(servers: Mapping[str, Any], backend: str, name: str) -> None:
     if name not in servers:
-        raise EditError(f'The backend {backend} has no server {name} (known: {", ".join(servers) or "none"})')
+        raise ConfigEditError(f'The backend {backend} has no server {name} (known: {", ".join(servers) or "none"})')
 
 
 def _parse(source: str) -> Any:
     try:
         return tomlkit.parse(source)
     except TOMLKitError as error:
-        raise EditError(f'lb.toml is not valid TOML: {error}') from None
+        raise ConfigEditError(f'lb.toml is not valid TOML: {error}') from None

@@ -32,7 +32,7 @@ ALIVE_PATH = '/zato-lb-alive'
 METRICS_PATH = '/zato-lb-metrics'
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConfigTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of the tables of lb.toml. Secrets are masked in its repr."""
 
     def __repr__(self) -> str:
@@ -43,7 +43,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 # Frontends
 
 
-class ListenerTls(Section, frozen=True, kw_only=True):
+class ListenerTls(ConfigTable, frozen=True, kw_only=True):
     """The TLS settings of a frontend. The directory holds PEM files, each with a certificate chain and its key, or
     pairs of NAME.crt (or NAME.pem) and NAME.key. The server name that a client requests (SNI) selects the
     certificate."""
@@ -57,7 +57,7 @@ class ListenerTls(Section, frozen=True, kw_only=True):
     ciphers: str = ''  # OpenSSL cipher list for TLS 1.2; '' = the default of the servers
 
 
-class AddressRateLimit(Section, frozen=True, kw_only=True):
+class AddressRateLimit(ConfigTable, frozen=True, kw_only=True):
     """A rate limit per client address."""
 
     count: Annotated[int, Meta(ge=1)]  # how many in `seconds`
@@ -65,14 +65,14 @@ class AddressRateLimit(Section, frozen=True, kw_only=True):
     burst: Annotated[int, Meta(ge=0)] = 0  # how many at once; 0 = `count`
 
 
-class HeaderRules(Section, frozen=True, kw_only=True):
+class HeaderRules(ConfigTable, frozen=True, kw_only=True):
     """Changes to the header fields of messages. Removals are applied first."""
 
     set: dict[str, str] = {}  # name -> value; replaces all fields of that name
     remove: tuple[str, ...] = ()  # names
 
 
-class RoutingRule(Section, frozen=True, kw_only=True):
+class RoutingRule(ConfigTable, frozen=True, kw_only=True):
     """A routing rule: requests that match all of its conditions are sent to its backend. The first matching rule
     applies."""
 
@@ -82,7 +82,7 @@ class RoutingRule(Section, frozen=True, kw_only=True):
     headers: dict[str, str] = {}  # name -> required value; '*' = any value
 
 
-class ClientTimeouts(Section, frozen=True, kw_only=True):
+class ClientTimeouts(ConfigTable, frozen=True, kw_only=True):
     """The timeouts of client connections."""
 
     client: Seconds = 15  # inactivity of a client that is sending or receiving
@@ -90,7 +90,7 @@ class ClientTimeouts(Section, frozen=True, kw_only=True):
     keep_alive: Seconds = 60  # between requests
 
 
-class Frontend(Section, frozen=True, kw_only=True):
+class Frontend(ConfigTable, frozen=True, kw_only=True):
     """The configuration of a frontend: the addresses to which clients connect, and the routing of their requests."""
 
     listen: tuple[str, ...]  # each HOST:PORT, or a Twisted endpoint description without TLS
@@ -119,7 +119,7 @@ class Frontend(Section, frozen=True, kw_only=True):
 # Backends
 
 
-class ServerTls(Section, frozen=True, kw_only=True):
+class ServerTls(ConfigTable, frozen=True, kw_only=True):
     """The TLS settings of connections to a server."""
 
     verify: bool = True  # whether its certificate and name are verified
@@ -129,7 +129,7 @@ class ServerTls(Section, frozen=True, kw_only=True):
     key: str = ''  # PEM file of its key; '' = in the same file
 
 
-class Server(Section, frozen=True, kw_only=True):
+class Server(ConfigTable, frozen=True, kw_only=True):
     """The configuration of a backend's server."""
 
     host: Name  # name or address
@@ -141,7 +141,7 @@ class Server(Section, frozen=True, kw_only=True):
     tls: ServerTls | None = None
 
 
-class HealthCheck(Section, frozen=True, kw_only=True):
+class HealthCheck(ConfigTable, frozen=True, kw_only=True):
     """The configuration of a backend's active health checks."""
 
     type: Literal['http', 'tcp', 'none'] = 'http'  # 'tcp' = a connection is enough; default with mode = "tcp"
@@ -155,7 +155,7 @@ class HealthCheck(Section, frozen=True, kw_only=True):
     fall: Annotated[int, Meta(ge=1, le=100)] = 2  # failed probes after which it is down; the first is repeated at once
 
 
-class Ejection(Section, frozen=True, kw_only=True):
+class Ejection(ConfigTable, frozen=True, kw_only=True):
     """The settings for ejecting a server after connection failures. Response status codes are ignored."""
 
     failures: Annotated[int, Meta(ge=0, le=10_000)] = 3  # consecutive failures; 0 = never
@@ -163,7 +163,7 @@ class Ejection(Section, frozen=True, kw_only=True):
     max_duration: Seconds = 300  # of any ejection
 
 
-class Retries(Section, frozen=True, kw_only=True):
+class Retries(ConfigTable, frozen=True, kw_only=True):
     """The settings for sending a request again, to another server if there is one."""
 
     attempts: Annotated[int, Meta(ge=0, le=10)] = 2  # beyond the first
@@ -171,7 +171,7 @@ class Retries(Section, frozen=True, kw_only=True):
     budget: Annotated[int, Meta(ge=0, le=100)] = 20  # percent of all requests
 
 
-class StickyCookie(Section, frozen=True, kw_only=True):
+class StickyCookie(ConfigTable, frozen=True, kw_only=True):
     """The settings of a sticky cookie, which directs all requests of a client to one server. The cluster's name is
     appended to the name of the cookie, because browsers share cookies among all ports of a host."""
 
@@ -181,7 +181,7 @@ class StickyCookie(Section, frozen=True, kw_only=True):
     same_site: Literal['Lax', 'Strict', 'None'] = 'Lax'  # when other sites' pages make browsers send it
 
 
-class ServerTimeouts(Section, frozen=True, kw_only=True):
+class ServerTimeouts(ConfigTable, frozen=True, kw_only=True):
     """The timeouts of connections to servers."""
 
     connect: Seconds = 15  # until a connection is established
@@ -191,7 +191,7 @@ class ServerTimeouts(Section, frozen=True, kw_only=True):
     idle: Seconds = 30  # unused connections: at most half of the servers' keep-alive
 
 
-class Discovery(Section, frozen=True, kw_only=True):
+class Discovery(ConfigTable, frozen=True, kw_only=True):
     """The settings of server discovery: known servers are queried for the list of all servers of the cluster, on a REST
     channel with the service `zato.server.get-list`, whose user only needs the role `monitor`."""
 
@@ -203,7 +203,7 @@ class Discovery(Section, frozen=True, kw_only=True):
     max_connections: Annotated[int, Meta(ge=0)] = 0  # of each server that is found; 0 = unlimited
 
 
-class Backend(Section, frozen=True, kw_only=True):
+class Backend(ConfigTable, frozen=True, kw_only=True):
     """The configuration of a backend: a group of equivalent servers."""
 
     servers: dict[Name, Server] = {}
@@ -227,7 +227,7 @@ class Backend(Section, frozen=True, kw_only=True):
 # The process
 
 
-class MainSettings(Section, frozen=True, kw_only=True):
+class MainSettings(ConfigTable, frozen=True, kw_only=True):
     """The settings of the process. Changes become active at the next start."""
 
     cluster: Name  # name of the cluster, which is a part of the names of cookies
@@ -235,7 +235,7 @@ class MainSettings(Section, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
 
 
-class Stats(Section, frozen=True, kw_only=True):
+class Stats(ConfigTable, frozen=True, kw_only=True):
     """The settings of the statistics page and the metrics, on frontends with `stats = true`."""
 
     path: str = STATS_PATH  # of the statistics page
@@ -245,7 +245,7 @@ class Stats(Section, frozen=True, kw_only=True):
     refresh: Annotated[int, Meta(ge=1, le=3_600)] = 5  # seconds after which a browser loads the page again
 
 
-class LogSettings(Section, frozen=True, kw_only=True):
+class LogSettings(ConfigTable, frozen=True, kw_only=True):
     """The settings of the log files in logs/."""
 
     level: str = 'info'  # trace1, debug, info, warning, error, critical
@@ -254,13 +254,13 @@ class LogSettings(Section, frozen=True, kw_only=True):
     keep: Annotated[int, Meta(ge=1, le=10_000)] = 10  # number of rotated files to keep
 
 
-class ShutdownSettings(Section, frozen=True, kw_only=True):
+class ShutdownSettings(ConfigTable, frozen=True, kw_only=True):
     """The settings of the shutdown after SIGTERM."""
 
     grace: Annotated[float, Meta(ge=0, le=3_600)] = 30  # seconds that requests and tunnels get to finish
 
 
-class AgentSettings(Section, frozen=True, kw_only=True):
+class AgentSettings(ConfigTable, frozen=True, kw_only=True):
     """The settings of the agent: an HTTPS API for the administration of this load balancer."""
 
     listen: str = '127.0.0.1:20151'  # HOST:PORT
@@ -279,7 +279,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Configuration(Section, frozen=True, kw_only=True):
+class Configuration(ConfigTable, frozen=True, kw_only=True):
     """The complete, validated configuration."""
 
     main: MainSettings

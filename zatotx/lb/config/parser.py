@@ -15,14 +15,14 @@ from zatotx.lb.config.line_index import find_line, index_lines
 from zatotx.lb.config.model import (
     ERROR_503,
     ClientTimeouts,
+    ConfigTable,
     Configuration,
     ErrorBody,
-    Section,
     ServerTimeouts,
 )
 from zatotx.lb.config.validation import ConfigurationError, find_errors
-from zatotx.processes.private_files import make_reader
-from zatotx.rules.enmasse.references import ReferenceResolver
+from zatotx.processes.private_files import make_private_file_reader
+from zatotx.rules.enmasse.reference_resolution import ReferenceResolver
 
 CONTENT_TYPES = {'.json': 'application/json', '.html': 'text/html; charset=utf-8', '.xml': 'application/xml',
                  '.txt': 'text/plain; charset=utf-8'}  # fmt: skip
@@ -45,7 +45,7 @@ def parse_configuration(source: str, directory: Path) -> ParsedConfiguration:
     except tomllib.TOMLDecodeError as error:
         return ParsedConfiguration(None, [f'lb.toml is not valid TOML: {error}.'])
     errors: list[ConfigurationError] = []
-    resolver = ReferenceResolver(environ=os.environ, read_file=make_reader(directory))
+    resolver = ReferenceResolver(environ=os.environ, read_file=make_private_file_reader(directory))
     document = _resolve(document, (), resolver, errors)
     _distribute_timeouts(document, errors)
     configuration: Configuration | None = _convert_struct(Configuration, document, (), errors)
@@ -129,7 +129,7 @@ def _convert_struct(struct: type[Any], values: Any, path: tuple[str, ...], error
 
 def _convert_value(type_: Any, value: Any, path: tuple[str, ...], errors: list[ConfigurationError]) -> Any:
     plain = _strip(type_)
-    if isinstance(plain, type) and issubclass(plain, Section):
+    if isinstance(plain, type) and issubclass(plain, ConfigTable):
         return _convert_struct(plain, value, path, errors)
     origin, arguments = get_origin(plain), get_args(plain)
     if origin is dict and _is_struct(arguments[1]):
@@ -157,7 +157,7 @@ def _strip(type_: Any) -> Any:
 
 
 def _is_struct(type_: Any) -> bool:
-    return isinstance(type_, type) and issubclass(type_, Section)
+    return isinstance(type_, type) and issubclass(type_, ConfigTable)
 
 
 def _convert_leaf(type_: Any, value: Any, path: tuple[str, ...], errors: list[ConfigurationError]) -> Any:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zatotx.lb.config.model import Backend, Configuration, Frontend, HeaderRules, ListenerTls, RoutingRule, ServerTls
-from zatotx.logs.levels import LevelFilter
-from zatotx.rules.limits.rate_buckets import Rate
+from zatotx.logs.levels import LogLevels
+from zatotx.rules.limits.rate_buckets import GcraRate
 from zatotx.rules.listen_address import address_error, to_endpoint
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
@@ -48,7 +48,7 @@ def find_errors(configuration: Configuration, directory: Path) -> list[Configura
 
 def _check_process(configuration: Configuration) -> Errors:
     try:
-        LevelFilter(configuration.log.level, configuration.log.levels)
+        LogLevels(configuration.log.level, configuration.log.levels)
     except ValueError as error:
         yield ConfigurationError(('log',), str(error).rstrip('.'))
     stats = configuration.stats
@@ -108,7 +108,7 @@ def _check_frontend(configuration: Configuration, frontend: Frontend, path: tupl
         rate = getattr(frontend, key)
         if rate is not None:
             try:
-                Rate.from_limit(rate.count, rate.seconds, rate.burst or rate.count)
+                GcraRate.from_limit(rate.count, rate.seconds, rate.burst or rate.count)
             except ValueError as error:
                 yield ConfigurationError((*path, key), str(error))
     yield from _check_headers(frontend.request_headers, (*path, 'request_headers'))

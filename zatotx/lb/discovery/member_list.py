@@ -14,7 +14,7 @@ _WILDCARDS = ('', '0.0.0.0', '::', '*')  # noqa: S104 - compared, not bound
 _RUNNING = 'running'
 
 
-class Member(msgspec.Struct, frozen=True):
+class ClusterMember(msgspec.Struct, frozen=True):
     """A running server of the cluster."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -34,13 +34,13 @@ class _Response(msgspec.Struct, frozen=True):
     zato_server_get_list_response: list[_Row]
 
 
-def parse_member_list(body: bytes) -> list[Member]:
+def parse_member_list(body: bytes) -> list[ClusterMember]:
     """Parse the response of `zato.server.get-list`, and return the running servers by name. Raises ValueError, whose
     message is a sentence fragment, for an invalid response."""
     try:
         rows = msgspec.json.decode(body, type=_Response).zato_server_get_list_response
         found = [
-            msgspec.convert({'name': row.name, 'host': _address(row), 'port': row.bind_port}, Member)
+            msgspec.convert({'name': row.name, 'host': _address(row), 'port': row.bind_port}, ClusterMember)
             for row in rows if row.up_status == _RUNNING
         ]
     except msgspec.MsgspecError as error:
@@ -54,7 +54,7 @@ def _address(row: _Row) -> str:
     return (row.host or '') if bind_host in _WILDCARDS else bind_host
 
 
-def add_members(configuration: Configuration, members: Mapping[str, Sequence[Member]]) -> Configuration:
+def add_members(configuration: Configuration, members: Mapping[str, Sequence[ClusterMember]]) -> Configuration:
     """Return the configuration with the discovered members added to their backends. Servers in the configuration file
     are not changed, even if a member has the same name or address."""
     backends = {
@@ -64,7 +64,7 @@ def add_members(configuration: Configuration, members: Mapping[str, Sequence[Mem
     return msgspec.structs.replace(configuration, backends=backends)
 
 
-def _with_members(backend: Backend, members: Sequence[Member]) -> Backend:
+def _with_members(backend: Backend, members: Sequence[ClusterMember]) -> Backend:
     assert backend.discovery is not None
     addresses = {(server.host, server.port) for server in backend.servers.values()}
     added = {

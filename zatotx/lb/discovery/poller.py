@@ -14,20 +14,20 @@ from twisted.python.failure import Failure
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.server import BackendServer
+from zatotx.lb.backends.backend_registry import BackendRegistry
+from zatotx.lb.backends.backend_server import BackendServer
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Discovery, ServerTls
-from zatotx.lb.discovery.member_list import Member, parse_member_list
+from zatotx.lb.discovery.member_list import ClusterMember, parse_member_list
 from zatotx.lb.discovery.server_list_request import QueriedServer
 from zatotx.system.atomic_file import write_file
 
 CACHE_FILE = 'work/discovered.json'
 
 RequestList = Callable[[QueriedServer, Discovery], Deferred[bytes]]
-Members = Mapping[str, list[Member]]  # by backend
+Members = Mapping[str, list[ClusterMember]]  # by backend
 
-_decoder = msgspec.json.Decoder(dict[str, list[Member]])
+_decoder = msgspec.json.Decoder(dict[str, list[ClusterMember]])
 
 
 def read_members(directory: Path) -> Members:
@@ -49,7 +49,7 @@ class DiscoveryPoller:
     registry: BackendRegistry
     request: RequestList
     on_change: Callable[[], Any]
-    _members: dict[str, list[Member]] = field(factory=dict, init=False)
+    _members: dict[str, list[ClusterMember]] = field(factory=dict, init=False)
     _timers: dict[str, Any] = field(factory=dict, init=False)  # backend -> IDelayedCall
     _running: dict[str, Deferred[None]] = field(factory=dict, init=False)
     _errors: dict[str, str] = field(factory=dict, init=False)  # backend -> the last error that was logged
@@ -137,7 +137,7 @@ class DiscoveryPoller:
         return QueriedServer(name=server.name, host=config.host, port=config.port, tls=self._tls[config.tls],
                            tls_name=config.tls.server_name or config.host)
 
-    def _store(self, backend: str, members: list[Member]) -> None:
+    def _store(self, backend: str, members: list[ClusterMember]) -> None:
         if self._members.get(backend) == members:
             return
         self._log.info('The servers of {backend} are now {names}', backend=backend,

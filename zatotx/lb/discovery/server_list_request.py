@@ -15,14 +15,14 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import Discovery
 from zatotx.lb.server_connector import Dial, ServerConnectionSettings, open_connection
 from zatotx.wire.http1.chunked_decoder import EndOfBody
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 
 TIMEOUT = 5.0  # seconds
 MAX_BODY = 4 * 1024 * 1024  # bytes: some 10,000 servers
 
 
-class RequestFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
+class ServerListRequestFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
     """Raised if the server did not respond with a list of servers."""
 
 
@@ -42,7 +42,7 @@ class _Connection(Protocol):
 
     def __init__(self) -> None:
         self.body: Deferred[bytes] = Deferred()
-        self._parser = ResponseParser(ParserLimits(body=MAX_BODY))
+        self._parser = ResponseParser(HttpParserLimits(body=MAX_BODY))
         self._parser.expect_response('GET')
         self._parts: list[bytes] = []
 
@@ -52,8 +52,8 @@ class _Connection(Protocol):
         try:
             self._parser.feed(data)
             self._read_events()
-        except MessageRejected as error:
-            self.body.errback(RequestFailed(f'its response is not HTTP: {error.reason}'))
+        except HttpMessageRejected as error:
+            self.body.errback(ServerListRequestFailed(f'its response is not HTTP: {error.reason}'))
 
     def _read_events(self) -> None:
         while not self.body.called and (event := self._parser.next()) is not None:
@@ -62,21 +62,23 @@ class _Connection(Protocol):
             elif not isinstance(event, ResponseHead):
                 self._parts.append(event)
                 if sum(map(len, self._parts)) > MAX_BODY:
-                    self.body.errback(RequestFailed(f'its response has more than {MAX_BODY} bytes'))
+                    self.body.errback(ServerListRequestFailed(f'its response has more than {MAX_BODY} bytes'))
             elif event.status >= 200 and event.status != 200:
-                self.body.errback(RequestFailed(f'it responds with {event.status} {event.reason.decode("latin-1")}'))
+                self.body.errback(
+                    ServerListRequestFailed(f'it responds with {event.status} {event.reason.decode("latin-1")}')
+                )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.body.called:
-            self.body.errback(RequestFailed('it closed the connection before its response was complete'))
+            self.body.errback(ServerListRequestFailed('it closed the connection before its response was complete'))
 
 
-def request_list(reactor: IReactor, dial: Dial, server: QueriedServer, settings: Discovery) -> Deferred[bytes]:
+def request_server_list(reactor: IReactor, dial: Dial, server: QueriedServer, settings: Discovery) -> Deferred[bytes]:
     """Request the list of the cluster's servers. Within TIMEOUT seconds, the Deferred fires with the body of the
-    response, or fails with RequestFailed or an error of Twisted or TLS."""
+    response, or fails with ServerListRequestFailed or an error of Twisted or TLS."""
 
     def timed_out(result: object, timeout: float) -> None:
-        raise RequestFailed(f'it does not respond within {timeout:g} s')
+        raise ServerListRequestFailed(f'it does not respond within {timeout:g} s')
 
     running: Deferred[bytes] = Deferred.fromCoroutine(_request(reactor, dial, server, settings))
     return running.addTimeout(TIMEOUT, reactor, timed_out)  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ def export_envoy(configuration: Configuration, directory: Path) -> str:
     return json.dumps(document, indent=2) + '\n'
 
 
-def notes(configuration: Configuration) -> list[str]:
+def unsupported_setting_notes(configuration: Configuration) -> list[str]:
     """Return one sentence for each setting of lb.toml that the exported configuration does not implement."""
     found = []
     for name, frontend in configuration.frontends.items():

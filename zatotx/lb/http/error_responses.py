@@ -44,7 +44,7 @@ def redirect_response(location: bytes) -> LocalResponse:
     return LocalResponse(308, 'text/plain', b'', ((b'Location', location),))
 
 
-def write_local(response: LocalResponse, connection: bytes, *, has_body: bool = True) -> bytes:
+def serialize_response(response: LocalResponse, connection: bytes, *, has_body: bool = True) -> bytes:
     """Serialize a complete response. `connection` has the same meaning as in `write_response`. `has_body` is False for
     responses to HEAD."""
     lines = [b'%b: %b\r\n' % field for field in response.fields]
@@ -55,9 +55,9 @@ def write_local(response: LocalResponse, connection: bytes, *, has_body: bool = 
     return head + response.body if has_body else head
 
 
-def error_bytes(status: int, details: str, bodies: Mapping[int, ErrorBody] = _NO_BODIES) -> bytes:
+def serialize_error_response(status: int, details: str, bodies: Mapping[int, ErrorBody] = _NO_BODIES) -> bytes:
     """Serialize an error response. The connection is closed after this response."""
-    return write_local(error_response(status, details, bodies), CLOSE)
+    return serialize_response(error_response(status, details, bodies), CLOSE)
 
 
 def _phrase(status: int) -> bytes:

@@ -13,31 +13,31 @@ import msgspec
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.load_balancer import IServerSlot, LocalResponse, Outcome
+from zatotx.interfaces.load_balancer import IServerSlot, LocalResponse, ServerUseOutcome
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.backend_connection import BackendConnection
-from zatotx.lb.http.error_responses import error_response, write_local
-from zatotx.lb.http.exchange_client import ExchangeClient
+from zatotx.lb.http.error_responses import error_response, serialize_response
+from zatotx.lb.http.exchange_interfaces import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
 from zatotx.lb.http.half_closed_client_probe import HalfClosedClientProbe
-from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
+from zatotx.lb.http.http_frontend_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
     CLOSE,
     KEEP_ALIVE,
     KEEP_ALIVE_1_0,
-    with_field,
-    write_interim,
-    write_last_chunk,
-    write_response,
-    write_switch,
+    add_field_line,
+    rewrite_interim_response,
+    rewrite_response_head,
+    rewrite_switching_protocols,
+    serialize_last_chunk,
 )
 from zatotx.lb.http.server_connection_pool import ServerConnectionPool
 from zatotx.lb.proxy_header_writer import proxy_header
 from zatotx.lb.server_selection import ServerSelection
 from zatotx.lb.tunnel import Tunnel
 from zatotx.wire.http1.chunked_decoder import EndOfBody
-from zatotx.wire.http1.limits import MessageRejected
+from zatotx.wire.http1.message_limits import HttpMessageRejected
 from zatotx.wire.http1.request_parser import RequestParser
 from zatotx.wire.http1.response_parser import ResponseHead
 
@@ -47,11 +47,12 @@ _HTTP_1_1 = (1, 1)
 
 
 class Exchange(msgspec.Struct, eq=False):
-    """An HTTP request and its response. The class is a Struct, because creating a Struct takes a third of the time of
-    an `__init__` method.
+    """An exchange: one HTTP request of a client and its response. The class is a msgspec Struct, because creating a
+    Struct takes a third of the time of an `__init__` method.
 
     `target` is None only if the load balancer itself responds. `request_sent` says whether the whole request was passed
-    to the writer of the server, and `head` is the head of the response once it has begun."""
+    to the writer of the server, and `head` is the head of the response once it has begun.
+    """
 
     client: ExchangeClient
     prepared: PreparedRequest
@@ -140,12 +141,12 @@ class Exchange(msgspec.Struct, eq=False):
 
     def _connected(self, connection: BackendConnection) -> None:
         if connection.is_lost:
-            self._give_up(Outcome.RESET, 503, NO_SERVER, 'SC')
+            self._give_up(ServerUseOutcome.RESET, 503, NO_SERVER, 'SC')
         else:
             self._send(connection, self.client.runtime.seconds())
 
     def _not_connected(self) -> None:
-        self._give_up(Outcome.NOT_CONNECTED, 503, NO_SERVER, 'SC')
+        self._give_up(ServerUseOutcome.NOT_CONNECTED, 503, NO_SERVER, 'SC')
 
     # The request.
 
@@ -201,7 +202,7 @@ class Exchange(msgspec.Struct, eq=False):
         while not writer.is_backlogged:
             try:
                 event = parser.next()
-            except MessageRejected as rejection:
+            except HttpMessageRejected as rejection:
                 self._reject_request(rejection)
                 return
             if event is None:
@@ -213,7 +214,7 @@ class Exchange(msgspec.Struct, eq=False):
             else:
                 assert type(event) is EndOfBody
                 self.request_sent = True
-                data = write_last_chunk(event) if is_chunked else b''
+                data = serialize_last_chunk(event) if is_chunked else b''
             if data:
                 self._hold(data)
                 writer.write(data)
@@ -228,7 +229,7 @@ class Exchange(msgspec.Struct, eq=False):
         """Wait for more of the body."""
         client = self.client
         if client.has_half_closed:
-            self._reject_request(MessageRejected(400, 'The connection ended inside a request'))
+            self._reject_request(HttpMessageRejected(400, 'The connection ended inside a request'))
             return
         if self.head is None:
             if self.prepared.head.expects and not self.received_bytes:  # the server is to say that it wants the body
@@ -237,9 +238,9 @@ class Exchange(msgspec.Struct, eq=False):
                 client.deadline = now + self.prepared.state.settings.timeouts.client
         client.resume()
 
-    def _reject_request(self, rejection: MessageRejected) -> None:
+    def _reject_request(self, rejection: HttpMessageRejected) -> None:
         """End the exchange: the client's framing is wrong, so the server must not get the rest."""
-        self._release(Outcome.ABANDONED)
+        self._release(ServerUseOutcome.ABANDONED)
         if self.head is None:
             self._fail(rejection.status, rejection.reason, 'PR')
         else:
@@ -281,7 +282,7 @@ class Exchange(msgspec.Struct, eq=False):
         """See ConnectionUser."""
         if self._is_ended:
             return
-        self._release(Outcome.ABANDONED)
+        self._release(ServerUseOutcome.ABANDONED)
         phase = 'D' if self.head is not None else 'H' if self.request_sent else 'R'
         self._end(f'C{phase}', self.client.runtime.seconds())
 
@@ -294,24 +295,24 @@ class Exchange(msgspec.Struct, eq=False):
                 if now - writer.last_progress < timeouts.client:
                     client.deadline = writer.last_progress + timeouts.client
                     return
-                self._release(Outcome.ABANDONED)
+                self._release(ServerUseOutcome.ABANDONED)
                 self._end('cD', now)
                 client.abort()
                 return
-            self._release(Outcome.TIMED_OUT)
+            self._release(ServerUseOutcome.TIMED_OUT)
             self._cut_client('sD')
         elif self._connection is None:
             if self._selection.slot is None:
                 self._fail(503, NO_SERVER, 'sQ')
             else:
-                self._give_up(Outcome.NOT_CONNECTED, 503, NO_SERVER, 'sC')
+                self._give_up(ServerUseOutcome.NOT_CONNECTED, 503, NO_SERVER, 'sC')
         elif self.request_sent or self._connection.writer.is_backlogged or (
             self.prepared.head.expects and not self.received_bytes
         ):
-            self._release(Outcome.TIMED_OUT)
+            self._release(ServerUseOutcome.TIMED_OUT)
             self._fail(504, error_responses.GATEWAY_TIMEOUT, 'sH')
         else:
-            self._release(Outcome.ABANDONED)
+            self._release(ServerUseOutcome.ABANDONED)
             self._fail(408, error_responses.BODY_TIMEOUT, 'cR')
 
     # Called by the connection to the server.
@@ -335,8 +336,8 @@ class Exchange(msgspec.Struct, eq=False):
             while type(head) is ResponseHead and head.status < 200 and head.status != 101:
                 self._pass_interim(head, now)
                 head = parser.next()
-        except MessageRejected:
-            self._give_up(Outcome.MALFORMED, 502, error_responses.BAD_GATEWAY, 'PH')
+        except HttpMessageRejected:
+            self._give_up(ServerUseOutcome.MALFORMED, 502, error_responses.BAD_GATEWAY, 'PH')
             return
         if type(head) is not ResponseHead:
             return
@@ -345,7 +346,7 @@ class Exchange(msgspec.Struct, eq=False):
             if head.headers.get(b'upgrade', b'').lower() == WEBSOCKET:
                 self._switch(head)
             else:
-                self._give_up(Outcome.MALFORMED, 502, error_responses.BAD_GATEWAY, 'PH')
+                self._give_up(ServerUseOutcome.MALFORMED, 502, error_responses.BAD_GATEWAY, 'PH')
             return
         body = parser.take_whole_body()
         if body is None:
@@ -375,9 +376,10 @@ class Exchange(msgspec.Struct, eq=False):
             self._lost = reason
             self._pump_response()
         elif connection.is_reused and reason.check(ConnectionDone) and not connection.parser.pending_bytes:
-            self._give_up(Outcome.ABANDONED, 502, error_responses.BAD_GATEWAY, 'SH')  # it closed an idle connection
+            # it closed an idle connection
+            self._give_up(ServerUseOutcome.ABANDONED, 502, error_responses.BAD_GATEWAY, 'SH')
         else:
-            self._give_up(Outcome.RESET, 502, error_responses.BAD_GATEWAY, 'SH')
+            self._give_up(ServerUseOutcome.RESET, 502, error_responses.BAD_GATEWAY, 'SH')
 
     # The response.
 
@@ -387,7 +389,7 @@ class Exchange(msgspec.Struct, eq=False):
             return
         if head.status == 100 and not self.prepared.head.expects:
             return
-        self.client.writer.write(write_interim(head))
+        self.client.writer.write(rewrite_interim_response(head))
         if not self.request_sent:
             self.client.deadline = now + self.prepared.state.settings.timeouts.client
 
@@ -412,13 +414,13 @@ class Exchange(msgspec.Struct, eq=False):
         if connection.rewritten_from is head and connection.rewritten_for == variant:
             written = connection.rewritten
         else:
-            written = write_response(head, self._target.response_rules, option, is_chunked=self._is_chunked,
+            written = rewrite_response_head(head, self._target.response_rules, option, is_chunked=self._is_chunked,
                                      has_body=request.method != 'HEAD')  # fmt: skip
             connection.rewritten, connection.rewritten_from, connection.rewritten_for = written, head, variant
         slot = self._selection.slot
         cookie = slot.cookie if slot is not None else ''
         if cookie and self._target.cookie:
-            written = with_field(written, self._target.cookie % cookie.encode('latin-1'))
+            written = add_field_line(written, self._target.cookie % cookie.encode('latin-1'))
         self.sent_bytes = len(written)
         return written
 
@@ -430,8 +432,8 @@ class Exchange(msgspec.Struct, eq=False):
         while not writer.is_backlogged:
             try:
                 event = parser.next()
-            except MessageRejected:
-                self._release(Outcome.MALFORMED)
+            except HttpMessageRejected:
+                self._release(ServerUseOutcome.MALFORMED)
                 self._cut_client('PD')
                 return
             if event is None:
@@ -447,7 +449,7 @@ class Exchange(msgspec.Struct, eq=False):
             else:
                 assert type(event) is EndOfBody
                 if is_chunked:
-                    writer.write(write_last_chunk(event))
+                    writer.write(serialize_last_chunk(event))
                 self._finish(self.client.runtime.seconds())
                 return
         connection.pause()
@@ -457,14 +459,14 @@ class Exchange(msgspec.Struct, eq=False):
         if reason.check(ConnectionDone) is not None:
             try:
                 end = connection.parser.feed_eof()
-            except MessageRejected:
+            except HttpMessageRejected:
                 end = None
             if end is not None:
                 if self._is_chunked:
-                    self.client.writer.write(write_last_chunk(end))
+                    self.client.writer.write(serialize_last_chunk(end))
                 self._finish(self.client.runtime.seconds())
                 return
-        self._release(Outcome.RESET)
+        self._release(ServerUseOutcome.RESET)
         self._cut_client('SD')
 
     def _switch(self, head: ResponseHead) -> None:
@@ -472,7 +474,7 @@ class Exchange(msgspec.Struct, eq=False):
         connection, client = self._connection, self.client
         assert connection is not None
         self.head, self.status = head, head.status
-        client.writer.write(write_switch(head, self._target.response_rules))
+        client.writer.write(rewrite_switching_protocols(head, self._target.response_rules))
         early, connection.user = self._parser.take_rest(), None
         tunnel = Tunnel(client, connection, timeout=self._target.settings.timeouts.tunnel,
                         seconds=client.runtime.seconds, on_end=self._tunnel_ended)  # fmt: skip
@@ -483,7 +485,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     def _tunnel_ended(self, tunnel: Tunnel, termination: str) -> None:
         self.received_bytes, self.sent_bytes = tunnel.received_bytes, tunnel.sent_bytes
-        self._selection.release(Outcome.RESPONDED)
+        self._selection.release(ServerUseOutcome.RESPONDED)
         self._end(termination, self.client.runtime.seconds())
 
     # The end.
@@ -496,7 +498,7 @@ class Exchange(msgspec.Struct, eq=False):
         connection.user = None
         if self._lost is None:
             self._return_connection(connection, now)
-        self._selection.release(Outcome.RESPONDED)
+        self._selection.release(ServerUseOutcome.RESPONDED)
         self._end('--', now)
         client.exchange_finished(now, keep_alive=self._keep_alive and self.request_sent, unread=not self.request_sent)
 
@@ -511,9 +513,9 @@ class Exchange(msgspec.Struct, eq=False):
         else:
             connection.close()
 
-    def _give_up(self, outcome: Outcome, status: int, details: str, termination: str) -> None:
+    def _give_up(self, outcome: ServerUseOutcome, status: int, details: str, termination: str) -> None:
         """Handle the failure of a server before its response: send the request to another one, or answer."""
-        may_repeat = outcome is not Outcome.MALFORMED and self._may_repeat()
+        may_repeat = outcome is not ServerUseOutcome.MALFORMED and self._may_repeat()
         self._release(outcome)
         if may_repeat and self._take_retry():
             self._selection.acquire_another(self)
@@ -526,7 +528,7 @@ class Exchange(msgspec.Struct, eq=False):
         if self._is_ended or self.head is not None or self._selection.slot is None:
             return
         if (backend, server) == (self._target.name, self.server) and self._may_repeat() and self._take_retry():
-            self._release(Outcome.ABANDONED)
+            self._release(ServerUseOutcome.ABANDONED)
             self._selection.acquire_another(self)
 
     def _may_repeat(self) -> bool:
@@ -546,7 +548,7 @@ class Exchange(msgspec.Struct, eq=False):
         target.counters.count_retry()
         return True
 
-    def _release(self, outcome: Outcome) -> None:
+    def _release(self, outcome: ServerUseOutcome) -> None:
         """Give back the slot and close the connection: the exchange does not use them any more."""
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -566,7 +568,7 @@ class Exchange(msgspec.Struct, eq=False):
         if not self.request_sent or client.runtime.is_draining:
             self._keep_alive = False
         option = CLOSE if not self._keep_alive else KEEP_ALIVE if request.version == _HTTP_1_1 else KEEP_ALIVE_1_0
-        data = write_local(local, option, has_body=request.method != 'HEAD')
+        data = serialize_response(local, option, has_body=request.method != 'HEAD')
         client.writer.write(data)
         self.status, self.sent_bytes = local.status, len(data)
         now = client.runtime.seconds()

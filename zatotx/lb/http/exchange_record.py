@@ -6,15 +6,15 @@ from typing import Protocol
 
 from zatotx.interfaces.load_balancer import ExchangeRecord
 from zatotx.lb.http.http_frontend_context import HttpFrontendContext
-from zatotx.lb.http.http_state import PreparedRequest
-from zatotx.lb.http.request_rewriting import Peer
+from zatotx.lb.http.http_frontend_state import PreparedRequest
+from zatotx.lb.http.request_rewriting import ClientConnectionInfo
 
 
 class LoggedClient(Protocol):
     """The attributes of a client connection that are logged."""
 
     runtime: HttpFrontendContext
-    peer: Peer
+    peer: ClientConnectionInfo
     peer_port: int
     head_began: float
 
@@ -79,7 +79,7 @@ def _make_record(exchange: LoggedExchange, termination: str, now: float) -> Exch
     )
 
 
-def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
+def log_malformed_input(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
     """Log malformed input of a client. The client has received an error response."""
     runtime = client.runtime
     now = runtime.seconds()

@@ -23,14 +23,14 @@ from zatotx.connectors.http.buffered_writer import (
 from zatotx.connectors.peer_certificates import peer_certificates
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.exchange import Exchange
-from zatotx.lb.http.exchange_client import ConnectionUser
-from zatotx.lb.http.exchange_record import log_rejected
+from zatotx.lb.http.exchange_interfaces import ConnectionUser
+from zatotx.lb.http.exchange_record import log_malformed_input
 from zatotx.lb.http.http_frontend_context import HttpFrontendContext
-from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
-from zatotx.lb.http.request_rewriting import Peer
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.lb.http.http_frontend_state import BackendTarget, PreparedRequest
+from zatotx.lb.http.request_rewriting import ClientConnectionInfo
+from zatotx.rules.http.trusted_proxies import UNIX
 from zatotx.wire.http.client_cert import write_client_cert
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.request_parser import RequestHead, RequestParser
 
 MAX_PENDING_BYTES = 64 * 1024  # unread bytes of a client that may be pending before reading from it pauses
@@ -39,8 +39,8 @@ HEAD_CACHE_TIMEOUT = 5.0  # seconds of idleness after which what is kept from th
 MAX_BODY = 1 << 62  # bytes: the servers limit the bodies
 
 
-class ClientPhase(Enum):
-    """The phase of a client connection while it has no exchange."""
+class PhaseBetweenExchanges(Enum):
+    """The phase of a client connection that is not processing an exchange, such as idle or closing."""
 
     IDLE = auto()  # waits for the next request
     IN_HEAD = auto()  # waits for the rest of a head
@@ -49,7 +49,7 @@ class ClientPhase(Enum):
     CLOSED = auto()
 
 
-IDLE, IN_HEAD, LINGERING, CLOSING, CLOSED = ClientPhase
+IDLE, IN_HEAD, LINGERING, CLOSING, CLOSED = PhaseBetweenExchanges
 _ENDING = (LINGERING, CLOSING, CLOSED)
 
 
@@ -87,7 +87,7 @@ class FrontendConnection:
         self._is_paused = False
         self._is_starting = False
         self._last: PreparedRequest | None = None
-        self._phase: ClientPhase = IN_HEAD  # a new connection is given the time for a head
+        self._phase: PhaseBetweenExchanges = IN_HEAD  # a new connection is given the time for a head
 
     # Methods that Twisted calls.
 
@@ -103,7 +103,7 @@ class FrontendConnection:
         self.peer_port = address.port if is_tcp else 0
         self.peer = self._make_peer(address, is_tls=bool(getattr(transport, 'proxied_over_tls', False)))
         self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
-        self.parser = RequestParser(ParserLimits(head=settings.max_head, body=MAX_BODY))
+        self.parser = RequestParser(HttpParserLimits(head=settings.max_head, body=MAX_BODY))
         self.head_began = self._idle_since = runtime.seconds()
         self.deadline = self.head_began + settings.timeouts.request
         runtime.connections.add(self)
@@ -143,7 +143,7 @@ class FrontendConnection:
         elif self._phase not in _ENDING:
             try:
                 self.parser.feed_eof()
-            except MessageRejected as rejection:
+            except HttpMessageRejected as rejection:
                 self._reject(rejection)
             else:
                 self._close()
@@ -173,7 +173,7 @@ class FrontendConnection:
         while self.exchange is None and self._phase not in _ENDING:
             try:
                 head = parser.next()
-            except MessageRejected as rejection:
+            except HttpMessageRejected as rejection:
                 self._reject(rejection)
                 return
             if head is None:
@@ -231,15 +231,15 @@ class FrontendConnection:
             self.head_began = now
             self.deadline = now + self.runtime.state.settings.timeouts.request
 
-    def _reject(self, rejection: MessageRejected) -> None:
+    def _reject(self, rejection: HttpMessageRejected) -> None:
         """Answer bytes that are no request, and read nothing more."""
         self._respond_and_close(rejection.status, rejection.reason, rejection.request_line)
 
     def _respond_and_close(self, status: int, details: str, request_line: bytes = b'') -> None:
         runtime = self.runtime
-        data = error_responses.error_bytes(status, details, runtime.state.configuration.error_bodies)
+        data = error_responses.serialize_error_response(status, details, runtime.state.configuration.error_bodies)
         self.writer.write(data)
-        log_rejected(self, status=status, sent=len(data), request_line=request_line)
+        log_malformed_input(self, status=status, sent=len(data), request_line=request_line)
         self._finish(lingers=True)
 
     # Flow control, called by exchanges.
@@ -324,10 +324,10 @@ class FrontendConnection:
         else:
             self.transport.abortConnection()
 
-    def _make_peer(self, address: IAddress, *, is_tls: bool, lines: bytes = b'') -> Peer:
+    def _make_peer(self, address: IAddress, *, is_tls: bool, lines: bytes = b'') -> ClientConnectionInfo:
         host = address.host if isinstance(address, IPv4Address | IPv6Address) else UNIX
         trusted = self.runtime.state.trusted_proxies
-        return Peer(address=host, is_tls=is_tls, is_trusted=bool(trusted) and trusted.trusts(host),
+        return ClientConnectionInfo(address=host, is_tls=is_tls, is_trusted=bool(trusted) and trusted.trusts(host),
                     listener=partial(_listener_authority, self.transport), certificate_lines=lines)  # fmt: skip
 
 

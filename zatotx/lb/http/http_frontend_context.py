@@ -11,8 +11,8 @@ from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ILocalResponder
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.connection_handle import ClientConnectionHandle
-from zatotx.lb.http.http_state import HttpState
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
+from zatotx.lb.http.http_frontend_state import HttpFrontendState
+from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, RateBuckets
 
 
 @define(eq=False, kw_only=True)
@@ -28,7 +28,7 @@ class HttpFrontendContext:
     find_backend: Callable[[str], IBackend]
     exchange_log: IExchangeLog
     local_responder: ILocalResponder
-    state: HttpState
+    state: HttpFrontendState
     connections: set[ClientConnectionHandle] = field(factory=set)
     is_draining: bool = False
     on_lost: Callable[[], None]
@@ -42,8 +42,11 @@ class HttpFrontendContext:
     def admits_request(self, address: str, now: float) -> bool:
         """Return whether the rate of requests from an address allows one more, and count it."""
         limit = self.state.settings.request_rate
-        return limit is None or is_admitted(
-            self._request_buckets, address, Rate.from_limit(limit.count, limit.seconds, limit.burst or limit.count), now
+        return limit is None or is_admitted_by_rate_limit(
+            self._request_buckets,
+            address,
+            GcraRate.from_limit(limit.count, limit.seconds, limit.burst or limit.count),
+            now,
         )
 
     def connection_lost(self, connection: ClientConnectionHandle) -> None:
@@ -52,6 +55,6 @@ class HttpFrontendContext:
         self.on_lost()
 
 
-def is_admitted(buckets: RateBuckets, address: str, rate: Rate, now: float) -> bool:
+def is_admitted_by_rate_limit(buckets: RateBuckets, address: str, rate: GcraRate, now: float) -> bool:
     """Charge one call to the rate limit of an address, and return whether the call is admitted."""
     return rate.admits(buckets.charge(address, rate, int(now * SECOND)))

@@ -33,7 +33,7 @@ IDEMPOTENT_METHODS = frozenset(
 )
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ClientConnectionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The client-side connection information that is sent to servers, such as the client's address."""
 
     address: str  # an IP address, or 'unix'
@@ -44,8 +44,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 @frozen(kw_only=True)
-class RequestRules:
-    """The rules by which the heads of requests to one backend are changed."""
+class RequestRewritingRules:
+    """The rules for rewriting the heads of requests to one backend."""
 
     x_forwarded: bool = True  # whether X-Forwarded-For, -Proto and -Host are written
     forwarded: bool = False  # whether Forwarded is written
@@ -56,7 +56,7 @@ class RequestRules:
     @classmethod
     def from_settings(
         cls, mode: str, removed: Iterable[str], added: Sequence[Mapping[str, str]]
-    ) -> RequestRules:
+    ) -> RequestRewritingRules:
         """Create rules from the setting `forwarded` of a frontend, and header rules of the frontend and the backend."""
         fields = {name.lower().encode('latin-1'): (name, value) for rules in added for name, value in rules.items()}
         host = fields.pop(b'host', ('', ''))[1]
@@ -78,7 +78,7 @@ def requests_websocket(head: RequestHead) -> bool:
     return b'upgrade' in _connection_options(head)
 
 
-def write_request(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
+def rewrite_request_head(head: RequestHead, peer: ClientConnectionInfo, rules: RequestRewritingRules) -> bytes:
     """Return the head of the request that is sent to a server, including the empty line."""
     removed = _REMOVED | rules.removed
     if b'connection' in head.headers:
@@ -101,7 +101,7 @@ def request_target(head: RequestHead) -> bytes:
     return head.path + b'?' + head.query if head.query or b'?' in head.target else head.path
 
 
-def _is_stripped(key: bytes, rules: RequestRules, *, trusted: bool) -> bool:
+def _is_stripped(key: bytes, rules: RequestRewritingRules, *, trusted: bool) -> bool:
     """Return whether a field describes the client and is not kept: those of a trusted proxy are kept, those that are
     written here aside."""
     if b'_' in key:
@@ -119,7 +119,7 @@ def _connection_options(head: RequestHead) -> frozenset[bytes]:
     return frozenset(option.strip(b' \t') for option in value.lower().split(b','))
 
 
-def _forwarded_lines(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
+def _forwarded_lines(head: RequestHead, peer: ClientConnectionInfo, rules: RequestRewritingRules) -> bytes:
     lines = b''
     if rules.x_forwarded:
         lines = _x_forwarded_lines(head, peer)
@@ -130,7 +130,7 @@ def _forwarded_lines(head: RequestHead, peer: Peer, rules: RequestRules) -> byte
     return lines
 
 
-def _x_forwarded_lines(head: RequestHead, peer: Peer) -> bytes:
+def _x_forwarded_lines(head: RequestHead, peer: ClientConnectionInfo) -> bytes:
     headers = head.headers
     address = _UNKNOWN if peer.address == 'unix' else peer.address.encode('ascii')
     proto = b'https' if peer.is_tls else b'http'
@@ -142,7 +142,7 @@ def _x_forwarded_lines(head: RequestHead, peer: Peer) -> bytes:
     return b'X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n' % (address, proto, host)
 
 
-def _forwarded_element(head: RequestHead, peer: Peer) -> bytes:
+def _forwarded_element(head: RequestHead, peer: ClientConnectionInfo) -> bytes:
     """Return an element of Forwarded (RFC 7239 §4)."""
     address = peer.address
     node = _UNKNOWN if address == 'unix' else (f'"[{address}]"' if ':' in address else address).encode('ascii')

@@ -22,14 +22,14 @@ _CHUNKED = b'Transfer-Encoding: chunked\r\n'
 
 
 @frozen(kw_only=True)
-class ResponseRules:
-    """The rules by which the heads of responses from one backend are changed."""
+class ResponseRewritingRules:
+    """The rules for rewriting the heads of responses from one backend."""
 
     removed: frozenset[bytes] = frozenset()  # lower-case names
     added: bytes = b''  # field lines
 
     @classmethod
-    def from_settings(cls, removed: Iterable[str], added: Sequence[Mapping[str, str]]) -> ResponseRules:
+    def from_settings(cls, removed: Iterable[str], added: Sequence[Mapping[str, str]]) -> ResponseRewritingRules:
         """Create rules from the header rules of a frontend and a backend."""
         fields = {name.lower().encode('latin-1'): (name, value) for rules in added for name, value in rules.items()}
         lines = [f'{name}: {value}\r\n'.encode('latin-1') for key, (name, value) in fields.items()
@@ -38,8 +38,8 @@ class ResponseRules:
         return cls(removed=names, added=b''.join(lines))
 
 
-def write_response(
-    head: ResponseHead, rules: ResponseRules, connection: bytes, *, is_chunked: bool, has_body: bool
+def rewrite_response_head(
+    head: ResponseHead, rules: ResponseRewritingRules, connection: bytes, *, is_chunked: bool, has_body: bool
 ) -> bytes:
     """Return the head of the response that is sent to a client, including the empty line. `connection` is KEEP_ALIVE,
     KEEP_ALIVE_1_0 or CLOSE. `is_chunked` says whether the body is sent in chunks. `has_body` is False for responses to
@@ -56,12 +56,12 @@ def write_response(
     )  # fmt: skip
 
 
-def write_interim(head: ResponseHead) -> bytes:
+def rewrite_interim_response(head: ResponseHead) -> bytes:
     """Return an interim response (RFC 9110 §15.2), such as 100 Continue or 103 Early Hints."""
     return b'HTTP/1.1 %d %b\r\n%b\r\n' % (head.status, head.reason, b''.join(_kept_lines(head, _NO_RULES)))
 
 
-def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
+def rewrite_switching_protocols(head: ResponseHead, rules: ResponseRewritingRules) -> bytes:
     """Return the head of a 101 response, after which both sides use another protocol."""
     upgrade = b'Upgrade: %b\r\n' % head.headers.get(b'upgrade', b'websocket')
     return b'HTTP/1.1 101 %b\r\n%b%b%b%b\r\n' % (
@@ -69,22 +69,22 @@ def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
     )  # fmt: skip
 
 
-def with_field(response_head: bytes, line: bytes) -> bytes:
+def add_field_line(response_head: bytes, line: bytes) -> bytes:
     """Return a serialized head with one additional field line."""
     return b'%b%b\r\n' % (response_head[:-2], line)
 
 
-def write_last_chunk(end: EndOfBody) -> bytes:
+def serialize_last_chunk(end: EndOfBody) -> bytes:
     """Return the end of a chunked body. The parser has already checked the trailers."""
     if not end.trailers:
         return b'0\r\n\r\n'
     return b'0\r\n%b\r\n' % b''.join([b'%b: %b\r\n' % field for field in end.trailers])
 
 
-_NO_RULES = ResponseRules()
+_NO_RULES = ResponseRewritingRules()
 
 
-def _kept_lines(head: ResponseHead, rules: ResponseRules) -> list[bytes]:
+def _kept_lines(head: ResponseHead, rules: ResponseRewritingRules) -> list[bytes]:
     removed = _REMOVED | rules.removed
     options = head.headers.get(b'connection')
     if options is not None:

@@ -14,8 +14,8 @@ _SUBDOMAINS = '*.'
 
 
 @frozen
-class CompiledRoute:
-    """A routing rule in the form in which it is matched with request heads."""
+class CompiledRoutingRule:
+    """A routing rule that is compiled for matching request heads."""
 
     backend: str
     host: str  # lower case; '' = any
@@ -25,7 +25,7 @@ class CompiledRoute:
     headers: tuple[tuple[bytes, bytes | None], ...]  # None = any value
 
     @classmethod
-    def from_route(cls, route: RoutingRule) -> CompiledRoute:
+    def from_route(cls, route: RoutingRule) -> CompiledRoutingRule:
         """Compile a rule of the configuration."""
         is_subdomain = route.host.startswith(_SUBDOMAINS)
         path = route.path.encode()
@@ -61,7 +61,7 @@ def request_host(head: RequestHead) -> str:
     return host.partition(':')[0].removesuffix('.')
 
 
-def choose_backend(routes: Sequence[CompiledRoute], default: str, head: RequestHead) -> str:
+def choose_backend(routes: Sequence[CompiledRoutingRule], default: str, head: RequestHead) -> str:
     """Return the backend of the first matching rule, or `default` if no rule matches. The name '' means that there is
     no backend."""
     if not routes:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from zatotx.lb.statistics.snapshot import StatisticsSnapshot, Traffic
+from zatotx.lb.statistics.statistics_snapshot import StatisticsSnapshot, TrafficFigures
 from zatotx.metrics.counters import LATENCY_BUCKETS
 from zatotx.metrics.definitions import COUNTER, GAUGE, HISTOGRAM, MetricDefinition
 
@@ -75,7 +75,7 @@ def _rows(snapshot: StatisticsSnapshot) -> Iterator[Row]:
         yield 'server_weight', labels, status.weight
 
 
-def _traffic_rows(prefix: str, name: str, traffic: Traffic) -> Iterator[Row]:
+def _traffic_rows(prefix: str, name: str, traffic: TrafficFigures) -> Iterator[Row]:
     yield f'{prefix}_requests', (name,), traffic.requests
     for status_class, count in zip(_CLASSES, traffic.responses, strict=True):
         yield f'{prefix}_responses', (name, status_class), count

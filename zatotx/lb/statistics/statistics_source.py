@@ -12,7 +12,12 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from zatotx.lb.statistics.snapshot import HISTORY_LENGTH, HistoryPoint, StatisticsSnapshot, make_history_point
+from zatotx.lb.statistics.statistics_snapshot import (
+    HISTORY_LENGTH,
+    HistoryPoint,
+    StatisticsSnapshot,
+    make_history_point,
+)
 
 INTERVAL = 1.0  # seconds between two points of the history
 

@@ -24,14 +24,14 @@ from zatotx.interfaces.load_balancer import (
     BalancingKey,
     ExchangeRecord,
     IServerSlot,
-    Outcome,
+    ServerUseOutcome,
 )
 from zatotx.lb.proxy_header_writer import proxy_header
 from zatotx.lb.server_connector import open_connection
 from zatotx.lb.server_selection import NO_SERVER, QUEUE_TIMEOUT, ServerSelection
 from zatotx.lb.tcp.tcp_frontend_context import TcpFrontendContext, TcpTarget
 from zatotx.lb.tunnel import Tunnel
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.rules.http.trusted_proxies import UNIX
 
 CLOSE_TIMEOUT = 5.0  # seconds that a peer has to accept the rest and to close its side
 _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its own queue timeout is given up
@@ -186,7 +186,7 @@ class TcpFrontendConnection(TcpConnection):
         if self._tunnel is not None:
             self._tunnel.client_lost()
         elif not self._is_recorded:
-            self._selection.release(Outcome.ABANDONED)
+            self._selection.release(ServerUseOutcome.ABANDONED)
             self._record('CR' if self._handshake_timeout else 'CC' if self._acquired_at >= 0 else 'CQ', 0, 0)
         self._runtime.connection_lost(self)
 
@@ -202,7 +202,7 @@ class TcpFrontendConnection(TcpConnection):
 
     def slot_unavailable(self, termination: str) -> None:
         """Close the connection: there is no server for it. See SelectionOwner."""
-        self._selection.release(Outcome.ABANDONED)
+        self._selection.release(ServerUseOutcome.ABANDONED)
         self._record(termination, 0, 0)
         self.abort()
 
@@ -230,7 +230,7 @@ class TcpFrontendConnection(TcpConnection):
     def _try_next(self, termination: str = NO_SERVER) -> None:
         """Try another server: not a byte of the client was read yet."""
         selection = self._selection
-        selection.release(Outcome.NOT_CONNECTED)
+        selection.release(ServerUseOutcome.NOT_CONNECTED)
         if self._retries < self._target.settings.retries.attempts:
             self._retries += 1
             self._target.counters.count_retry()
@@ -242,7 +242,7 @@ class TcpFrontendConnection(TcpConnection):
 
     def _tunnel_ended(self, tunnel: Tunnel, termination: str) -> None:
         has_failed = termination[0] == 'S' and not tunnel.sent_bytes
-        self._selection.release(Outcome.RESET if has_failed else Outcome.RESPONDED)
+        self._selection.release(ServerUseOutcome.RESET if has_failed else ServerUseOutcome.RESPONDED)
         self._record(termination, tunnel.received_bytes, tunnel.sent_bytes)
 
     def _record(self, termination: str, received: int, sent: int) -> None:

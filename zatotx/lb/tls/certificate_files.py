@@ -46,7 +46,7 @@ def load_certificate_files(path: Path) -> list[CertificateFile]:
     return loaded
 
 
-def file_versions(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+def file_fingerprints(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
     """Return the names, inodes and modification times of files. The returned values change when one of the files, or a
     file in one of the directories, is replaced."""
     versions = []

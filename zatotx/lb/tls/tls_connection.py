@@ -12,7 +12,7 @@ from twisted.internet.tcp import Connection as TCPConnection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from zatotx.processes.mutual_tls import ClientVerifier, RefusalLog, describe_failure
+from zatotx.processes.mutual_tls import ClientVerifier, RejectedClientLog, describe_handshake_failure
 
 _SEND_SIZE = 2**15  # bytes taken from OpenSSL in one call
 _APPLICATION_DATA = b'\x17\x03\x03'  # type and version of a record (RFC 8446 §5.1)
@@ -30,7 +30,7 @@ class FrontendTlsConnection(TLSMemoryBIOProtocol):
     verifier: ClientVerifier | None = None
     _is_tcp = False
 
-    def __init__(self, factory: TLSMemoryBIOFactory, protocol: Any, refusals: RefusalLog) -> None:
+    def __init__(self, factory: TLSMemoryBIOFactory, protocol: Any, refusals: RejectedClientLog) -> None:
         super().__init__(factory, protocol)  # type: ignore[no-untyped-call]
         self._refusals = refusals
 
@@ -78,7 +78,7 @@ class FrontendTlsConnection(TLSMemoryBIOProtocol):
         error = self.verifier.error if self.verifier is not None else ''
         if error or reason.check(SSL.Error):
             transport: Any = self.transport
-            self._refusals.add('refused a client at', transport.getPeer(), error or describe_failure(reason))
+            self._refusals.add('refused a client at', transport.getPeer(), error or describe_handshake_failure(reason))
 
 
 def _is_one_record(data: bytes) -> bool:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from zatotx.processes.workers.listening_sockets import BoundSocket, bind
+from zatotx.processes.workers.listening_sockets import BoundSocket, bind_listening_socket
 from zatotx.processes.workers.slots import has_running_predecessor
 from zatotx.processes.workers.socket_handover import SocketLender
 
@@ -36,7 +36,7 @@ class HeldSocketLender(SocketLender):
     def hold(self, description: str) -> None:
         """Bind an address, unless it is bound. Raises what binding raises."""
         if description not in self.bound:
-            self.bound[description] = bind(description)
+            self.bound[description] = bind_listening_socket(description)
         self.held.add(description)
 
     def take_over(self, description: str, bound: BoundSocket) -> None:

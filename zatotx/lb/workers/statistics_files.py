@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from zatotx.lb.statistics.snapshot import StatisticsSnapshot, merge
+from zatotx.lb.statistics.statistics_snapshot import StatisticsSnapshot, merge_snapshots
 from zatotx.system.atomic_file import write_file
 
 INTERVAL = 1.0  # seconds
@@ -23,7 +23,7 @@ _decoder = msgspec.json.Decoder(StatisticsSnapshot)
 _log = Logger()
 
 
-def worker_file(work: Path, slot: int) -> Path:
+def worker_statistics_path(work: Path, slot: int) -> Path:
     """Return the path of a worker's statistics file."""
     return work / f'statistics-{slot}.json'
 
@@ -69,7 +69,7 @@ class WorkerStatistics:
             self._write()
 
     def _write(self) -> None:
-        write_snapshot(worker_file(self.work, self.slot), self.read_own())
+        write_snapshot(worker_statistics_path(self.work, self.slot), self.read_own())
 
     def read_sums(self) -> StatisticsSnapshot:
         """Return the figures of the whole load balancer, at most a second or two old."""
@@ -93,18 +93,18 @@ class ParentStatistics:
 
     def worker_ended(self, slot: int) -> None:
         """Keep the figures of a worker that has ended."""
-        path = worker_file(self.work, slot)
+        path = worker_statistics_path(self.work, slot)
         found = read_snapshot(path)
         path.unlink(missing_ok=True)
         if found is not None:
-            self._ended = merge([self._ended, found.ended()])
+            self._ended = merge_snapshots([self._ended, found.ended()])
 
     def read(self) -> StatisticsSnapshot:
         """Return the sums."""
-        running = (read_snapshot(worker_file(self.work, slot)) for slot in self.slots())
+        running = (read_snapshot(worker_statistics_path(self.work, slot)) for slot in self.slots())
         own = self.read_own()
         own.workers = 0
-        total = merge([own, self._ended, *(snapshot for snapshot in running if snapshot is not None)])
+        total = merge_snapshots([own, self._ended, *(snapshot for snapshot in running if snapshot is not None)])
         known = {(status.backend, status.name) for status in own.servers}  # others were removed by a configuration
         total.servers = [status for status in total.servers if (status.backend, status.name) in known]
         total.recent_errors = total.recent_errors[-100:]

@@ -1,5 +1,5 @@
-"""The alembic environment script. zatotx.odb.maintenance passes a connection with a transaction, so that an upgrade is
-atomic. This includes SQLite, for which zatotx.odb.engines begins the transactions, so that they include DDL.
+"""The alembic environment script. zatotx.odb.offline_operations passes a connection with a transaction, so that an
+upgrade is atomic. This includes SQLite, for which zatotx.odb.engines begins the transactions, so that they include DDL.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest, ServiceError
 from zatotx.model.message import Message, Reply, ServiceResult
 from zatotx.model.work_message import ValueMessage, ValueReply
-from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageContentLimits
 from zatotx.wire import json_codec
 from zatotx.wire.json_codec import estimate_memory, exceeds_depth, has_more_keys
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.limits import estimate_tree_size
+from zatotx.wire.xml.document_limits import estimate_tree_size
 from zatotx.wire.xml.writer import XML_TYPE, SerializedElement, write_document, write_error
 
 UNLIMITED = 1 << 62  # bytes
@@ -87,7 +87,7 @@ def wrap_in_envelope(outcome: ServiceResult, cid: str) -> dict[str, Any]:
     format)."""
     if not outcome.internal:
         return {outcome.element: outcome.value}
-    return json_codec.with_success(cid, outcome.element, outcome.value)
+    return json_codec.wrap_in_zato_envelope(cid, outcome.element, outcome.value)
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -104,7 +104,7 @@ class JsonCodec(BaseCodec):
 
     content_type = b'application/json'
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET) -> None:
         self._budget = budget
         self._depth = budget.json_depth
         self.check_threshold = min(budget.json_keys, CHECK_THRESHOLD)
@@ -146,7 +146,7 @@ class RawCodec(JsonCodec):
 
     text_type = b'text/plain; charset=utf-8'
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self.check_threshold = UNLIMITED
 
@@ -169,7 +169,7 @@ class XmlCodec(BaseCodec):
     thread_threshold = parser.THREAD_THRESHOLD
     check_threshold = parser.CHECK_THRESHOLD
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET) -> None:
         self._budget = budget.xml
 
     def estimate_memory(self, body: bytes) -> int:
@@ -186,7 +186,7 @@ class XmlCodec(BaseCodec):
         assert isinstance(body, bytes)  # the pipeline has read spooled bodies into memory
         try:
             charset = parser.content_type_charset(message.headers.get(b'content-type', b''))
-            root = message.parsed = parser.parse(body, charset, self._budget)
+            root = message.parsed = parser.parse_document(body, charset, self._budget)
         except parser.Malformed as error:
             raise BadRequest(message.cid, f'Malformed XML: {error}') from None
         return root
@@ -197,7 +197,7 @@ class XmlCodec(BaseCodec):
         if type(value) is SerializedElement:
             return value.data
         if parser.is_element(value):
-            return parser.to_bytes(value)
+            return parser.serialize_document(value)
         return write_document(_ROOT, value).data
 
     def encode_error_body(self, cid: str, status: int, details: str) -> bytes:

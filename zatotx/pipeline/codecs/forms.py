@@ -8,7 +8,7 @@ from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
 from zatotx.model.message import Body, Message
 from zatotx.pipeline.codecs.data_formats import CHECK_THRESHOLD, UNLIMITED, JsonCodec, RawCodec
-from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageContentLimits
 from zatotx.wire.http import urlencoded
 from zatotx.wire.http.multipart import FilePart, Malformed, MultipartLimits, parse_boundary, parse_multipart
 from zatotx.wire.json_codec import estimate_memory
@@ -20,7 +20,7 @@ class FormCodec(RawCodec):
 
     text_type = b''
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self.check_threshold = CHECK_THRESHOLD
 
@@ -44,7 +44,7 @@ class NamedFormCodec(FormCodec):
     """Decodes the bodies that a JSON channel receives with the content type of a form. Depending on its content, such a
     body is decoded as a form or as JSON."""
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self._json = JsonCodec(budget)
         self.check_threshold = self._json.check_threshold
@@ -72,7 +72,7 @@ class MultipartCodec(JsonCodec):
 
     reads_stream = True
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self._limits = MultipartLimits(parts=budget.form_fields)
         self.check_threshold = UNLIMITED
@@ -100,7 +100,7 @@ class FileCodec(JsonCodec):
 
     reads_stream = True
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
         self.check_threshold = self.thread_threshold = UNLIMITED
 

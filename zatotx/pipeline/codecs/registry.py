@@ -9,7 +9,7 @@ from zatotx.model.message import Message
 from zatotx.model.work_message import VALUE_FORMAT
 from zatotx.pipeline.codecs.data_formats import JsonCodec, PassthroughCodec, RawCodec, XmlCodec
 from zatotx.pipeline.codecs.forms import FileCodec, FormCodec, MultipartCodec, NamedFormCodec
-from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
+from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageContentLimits
 from zatotx.wire.http.multipart import CONTENT_TYPE
 
 _FORM = b'application/x-www-form-urlencoded'
@@ -20,7 +20,9 @@ class CodecRegistry:
     """Selects the codec of a message. `budget` limits the content of one message; `others` are the codecs that
     connector kinds provide."""
 
-    def __init__(self, budget: MessageLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None) -> None:
+    def __init__(
+        self, budget: MessageContentLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None
+    ) -> None:
         self._json: ICodec = JsonCodec(budget)
         self._raw: ICodec = RawCodec(budget)
         self._form: ICodec = FormCodec(budget)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 from secrets import token_urlsafe
-from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.admin_sessions import ADMIN_USER, AdminSession, IAdminSessions, ISessionStore, session_key
@@ -40,7 +40,7 @@ class AdminSessions:
     snapshot: Callable[[], Snapshot]  # returns the active one
     verifier: PasswordVerifier
     sessions: ISessionStore
-    clock: Any  # IReactorTime
+    clock: IReactorTime
     by_user: LoginBackoff = field(factory=LoginBackoff)  # per network and user name
     by_network: LoginBackoff = field(factory=lambda: LoginBackoff(30))  # guesses at many user names
 

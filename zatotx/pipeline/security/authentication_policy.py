@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, NeedsBody
 from zatotx.interfaces.security_type import GENERIC_CHALLENGE
 from zatotx.model.errors import Forbidden, Unauthorized
@@ -180,20 +180,20 @@ class AuthenticationPolicy:
                 if not effective_roles(stored.type, name, stored.value.roles).isdisjoint(channel.roles):
                     yield name
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """Build the authenticators of a snapshot. Those of unchanged definitions are reused with their caches."""
         if snapshot.has_same_objects(self._snapshot, SECURITY_GROUP_TYPE, *self._makers):
-            return succeed(PreparedConfig())
+            return succeed(PreparedConfigChange())
         return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfigChange:
         state = _Definitions()
         slices = None if self._clock is None else TimeSlices(self._clock)
         for stored in snapshot.objects_of_types(SECURITY_GROUP_TYPE, *self._makers):
             if slices is not None and slices.is_over():
                 await slices.next()
             self._add(stored, state)
-        return PreparedConfig(partial(self._commit, snapshot, state))
+        return PreparedConfigChange(partial(self._commit, snapshot, state))
 
     def _add(self, stored: StoredObject, state: _Definitions) -> None:
         name, key = stored.name, (stored.type, stored.id)

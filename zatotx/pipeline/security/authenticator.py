@@ -19,6 +19,7 @@ from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import effective_roles
 from zatotx.schema.snapshot import StoredObject
+from zatotx.system.thread_pool import IThreadReactor
 
 # Two lookup keys that no request can present, because what a request presents contains no NUL.
 ANY_DEFINITION = '\0any'  # the request does not tell which definition of the scheme it is for
@@ -80,7 +81,7 @@ class UnavailableFetcher:
 class AuthenticationDependencies:
     """The objects that authenticators can use, such as the reactor, the session store and the document fetcher."""
 
-    reactor: Any  # IReactorTime, IReactorThreads …
+    reactor: IThreadReactor
     offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in a thread
     nonces: INonceStore
     sessions: ISessionStore

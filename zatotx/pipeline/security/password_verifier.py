@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.limits.concurrency_limit import FairQueue
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.rules.security.password_verification import verify_password
 
 MAX_CONCURRENT = 2  # hashes verified concurrently: each takes 19 MiB and a core
 MAX_WAITING = 200  # verifications that may wait

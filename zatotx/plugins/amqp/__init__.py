@@ -2,7 +2,7 @@
 RabbitMQ."""
 
 from zatotx.interfaces.connector_kind import CONNECTOR, ConnectorKind
-from zatotx.rules.placement import Placement
+from zatotx.rules.channel_placement import Placement
 
 kind = ConnectorKind(
     name='amqp',

@@ -21,9 +21,9 @@ from zatotx.connectors.channels import (
     ChannelType,
     configured_nodes,
     configured_placement,
-    make_delivery,
+    make_channel_delivery,
 )
-from zatotx.connectors.definitions import refers_to_definition, require_active
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.connectors.tls_settings import parse_tls_settings
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
@@ -57,7 +57,7 @@ class QueueChannel:
         await self._parts.context.run_in_thread(_import_driver)
         from zatotx.plugins.amqp.consumer import QueueConsumer
 
-        delivery = make_delivery(self._parts, dispatcher, delivery_keys(self.value))
+        delivery = make_channel_delivery(self._parts, dispatcher, delivery_keys(self.value))
         consumer = QueueConsumer(self.value, self._definition, self._parts, delivery, self._counters)
         await consumer.start(self._tag(), partial(self._consumer_lost, lost))
         self._consumer = consumer

@@ -35,7 +35,7 @@ from zatotx.plugins.amqp.request_reply import AmqpReply
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition
 from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
-from zatotx.rules.resilience.retry import RetryBudget, backoff_delay
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget, backoff_delay
 
 T = TypeVar('T')
 SWEEP_INTERVAL = 0.02  # seconds: a deadline may be met this much late
@@ -68,7 +68,7 @@ class PendingSend:
             self._waiting = None
 
     def expire(self, now: float) -> None:
-        """The deadline has passed: see HasTimeout."""
+        """The deadline has passed: see ObjectWithTimeout."""
         self.has_expired = True
         if self._waiting is not None:
             self._waiting.cancel()
@@ -146,7 +146,7 @@ class AmqpConnection:
         self._in_flight = self._in_flight_bytes = 0
         self._requests: dict[str, Deferred[AmqpReply]] = {}  # that wait for a reply, by correlation id
         self._sweeper = TimeoutSweeper(context.reactor, SWEEP_INTERVAL)
-        self._idle: Deferred[None] | None = None  # fires when the last message has ended
+        self._idle: Deferred[None] | None = None  # fires when the last message or request has ended
         self._breaker: CircuitBreaker | None = None
         self._send_attempts = self._make_chain()
 
@@ -162,7 +162,7 @@ class AmqpConnection:
             ).send  # fmt: skip
         if value.retry is not None:
             decision = _RetryDecision(value.retry.attempts, value.retry.backoff, seconds)
-            send = Retrying(send, decision, self.reactor, self._meter, RetryBudget()).send
+            send = Retrying(send, decision, self.reactor, self._meter, CallRetryBudget()).send
         return send
 
     # What services use.
@@ -205,6 +205,7 @@ class AmqpConnection:
         finally:
             self._requests.pop(correlation_id, None)
             replied.addErrback(lambda failure: None)
+            self._signal_idle()
 
     # OutgoingConnection
 
@@ -285,9 +286,7 @@ class AmqpConnection:
             self._counters.unconfirmed -= 1
             meter.in_flight -= 1
             meter.observe(self.reactor.seconds() - began)
-            if self._idle is not None and not self._in_flight:
-                self._idle.callback(None)
-                self._idle = None
+            self._signal_idle()
 
     async def _send_once(self, pending: PendingSend) -> None:
         message = pending.message
@@ -407,8 +406,19 @@ class AmqpConnection:
         self._sweeper.stop()
         return self._supervisor.stop()
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no message waits for its confirmation, and no request for its reply."""
+        return not self._in_flight and not self._requests
+
+    def _signal_idle(self) -> None:
+        """Fire `_idle` if the last message or request has ended."""
+        if self._idle is not None and self._is_idle:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
     def _when_idle(self) -> Deferred[None]:
-        if not self._in_flight:
+        if self._is_idle:
             return succeed(None)
         if self._idle is None:
             self._idle = Deferred()

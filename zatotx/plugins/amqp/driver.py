@@ -9,6 +9,8 @@ definition is used. It depends on details of pika 1.4:
 * The adapter's channels keep one returned message at a time, and report it with the next confirmation, whichever that
   is. `BrokerChannel` is made of pika's own channel; `publisher` correlates what is returned.
 * `connection.blocked` is only known to the adapter's `_impl`.
+* pika takes most of the time of a message that is received. `frame_reader` reads those of consumers once the connection
+  is open, and gives pika all other frames. pika gets whole frames only.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from zatotx import __version__
 from zatotx.connectors.tcp_client import connect_protocol
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
 from zatotx.plugins.amqp.errors import ChannelClosed, ConnectionLost, NotConnected, broker_text
+from zatotx.plugins.amqp.frame_reader import DeliveredMessage, FrameReader
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition, tls_settings
 from zatotx.plugins.amqp.wire import encode_ack, encode_publish
 
@@ -46,6 +49,7 @@ _FRAME_MAX = 131_072  # bytes, where the broker has no limit
 _CHECKS = 4  # of the broker's signs of life, in the time after which it counts as dead
 
 OnMessage = Callable[['BrokerChannel', int, bool, str, str, BasicProperties, bytes], None]
+OnBytes = Callable[[DeliveredMessage[Any]], None]
 OnConfirm = Callable[[int, bool, bool], None]
 OnReturn = Callable[[int, str, str], None]
 
@@ -71,6 +75,8 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
         self._is_attached = False  # whether it has a transport
         self._is_paused = False
         self._timer: IDelayedCall | None = None
+        self._reader: FrameReader[OnBytes] = FrameReader()
+        self._is_reading = False  # whether `_reader` gets what is received
         self._impl.add_on_connection_blocked_callback(self._on_blocked)
         self._impl.add_on_connection_unblocked_callback(self._on_unblocked)
 
@@ -88,7 +94,7 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
     def open_channel(self) -> Deferred[BrokerChannel]:
         """Open an AMQP channel. Fails with ConnectionLost and ChannelClosed."""
         opening: Deferred[BrokerChannel] = Deferred()
-        channel = BrokerChannel(self._reactor)
+        channel = BrokerChannel(self._reactor, self._reader)
         try:
             channel.channel = self._impl.channel(on_open_callback=lambda _: channel.opened(opening))
         except AMQPError as error:
@@ -113,6 +119,7 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
     def shut_down(self) -> Deferred[None]:
         """Close the connection. Fires when it is closed, after a second at the latest. `lost` is not called."""
         self._lost = None
+        self._reader.consumers.clear()
         closed: Deferred[None] = Deferred()
         closing = self.close() if self.is_usable else None
         if closing is None:
@@ -133,6 +140,7 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
     def abort(self, cause: str) -> None:
         """Close the connection at once."""
         self._cause = self._cause or cause
+        self._reader.consumers.clear()
         if self._is_attached:
             self.transport.abortConnection()
 
@@ -148,9 +156,21 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
             self.abort('the peer does not speak AMQP 0-9-1')
             return
         try:
-            super().dataReceived(data)
+            self._read(data)
         except Exception as error:  # pika raises anything for bytes that are not AMQP
             self.abort(f'the peer does not speak AMQP 0-9-1: {type(error).__name__}')
+
+    def _read(self, data: bytes) -> None:
+        impl = self._impl
+        if not self._is_reading:
+            super().dataReceived(data)
+            self._is_reading = impl.is_open and not impl._frame_buffer  # pika has no part of a frame
+            return
+        for found in self._reader.read(data, impl.params.frame_max or _FRAME_MAX):
+            if isinstance(found, bytes):
+                super().dataReceived(found)
+            else:
+                found.consumer(found)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timers()
@@ -216,9 +236,10 @@ class BrokerChannel:
     """An AMQP channel. `on_closed` is called with the error when the broker closes the channel, or its connection is
     lost."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, reader: FrameReader[OnBytes]) -> None:
+        """`reader`: of the connection."""
         self.channel: Channel = None  # set at once by open_channel
-        self._reactor = reactor
+        self._reactor, self._reader = reactor, reader
         self._number = 0
         self._acks: list[bytes] = []
         self.error: ChannelClosed | ConnectionLost | None = None  # why it is closed
@@ -273,11 +294,20 @@ class BrokerChannel:
             on_message(self, method.delivery_tag, method.redelivered, method.exchange, method.routing_key, properties,
                        body)  # fmt: skip
 
+        def received_message(message: DeliveredMessage[Any]) -> None:
+            properties = BasicProperties()
+            properties.decode(message.properties)
+            on_message(self, message.tag, message.redelivered, message.exchange, message.routing_key, properties,
+                       message.body)  # fmt: skip
+
+        if tag:  # otherwise pika makes one
+            self._reader.consumers[self._number, tag.encode()] = received_message
         return self._request(self.channel.basic_consume, queue, received, exclusive=exclusive, auto_ack=auto_ack,
                          consumer_tag=tag, arguments=dict(arguments or {}))  # fmt: skip
 
     def cancel(self, tag: str) -> Deferred[Any]:
         """Consume no more. Messages that the broker has sent by then are returned to it."""
+        self._reader.consumers.pop((self._number, tag.encode()), None)
         return self._request(self.channel.basic_cancel, tag)
 
     def watch_cancellation(self, cancelled: Callable[[], object]) -> None:
@@ -331,11 +361,18 @@ class BrokerChannel:
     def close(self) -> None:
         """Close the channel. `on_closed` is not called."""
         self.on_closed = _ignore
+        self._forget_consumers()
         self.flush()
         if self.channel.is_open:
             self.channel.close()
 
     # Private.
+
+    def _forget_consumers(self) -> None:
+        """Leave further messages to pika, which drops them."""
+        consumers = self._reader.consumers
+        for key in [key for key in consumers if key[0] == self._number]:
+            del consumers[key]
 
     def _request(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Deferred[Any]:
         pending: Deferred[Any] = Deferred()
@@ -364,6 +401,7 @@ class BrokerChannel:
             self.error = ChannelClosed(describe(reason), reason.reply_code)
         else:
             self.error = ConnectionLost(describe(reason))
+        self._forget_consumers()
         waiting, self._waiting = self._waiting, set()
         for pending in waiting:
             if not pending.called:

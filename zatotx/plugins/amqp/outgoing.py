@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.connection_registry import ConnectionRegistry
-from zatotx.connectors.definitions import refers_to_definition, require_active
+from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.plugins.amqp.metrics import ConnectionMetrics
 from zatotx.plugins.amqp.schema.definition_amqp import DEFINITION_AMQP, AmqpDefinition
-from zatotx.plugins.amqp.stored_messages import prepare_stored
 from zatotx.schema.snapshot import StoredObject
 
 KIND = 'amqp'
@@ -46,8 +46,8 @@ class AmqpOutgoingConnections(OutgoingConnections):
             ConnectionType(
                 object_type='outgoing_amqp', kind=KIND, names=('amqp',), namespace=_namespace,
                 build=self._build_connection, references=refers_to_definition(DEFINITION_AMQP.key), sends=SENDS,
-                prepare_stored=prepare_stored,
-                modules=('zatotx.plugins.amqp.facade',),
+                prepare_stored=_prepare_stored,
+                modules=('zatotx.plugins.amqp.facade', 'zatotx.plugins.amqp.stored_messages'),
             ),
         ])  # fmt: skip
 
@@ -69,6 +69,13 @@ def _namespace(registry: ConnectionRegistry[Any], call: IServiceCall) -> Any:
     from zatotx.plugins.amqp.facade import AmqpNamespace
 
     return AmqpNamespace(registry, call)
+
+
+def _prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
+    """Return the form in which a call is stored. See stored_messages."""
+    from zatotx.plugins.amqp.stored_messages import prepare_stored  # loaded with the first connection
+
+    return prepare_stored(value, call, message_id)
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:

@@ -3,7 +3,7 @@ fetch files.
 """
 
 from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
-from zatotx.rules.placement import Placement
+from zatotx.rules.channel_placement import Placement
 
 kind = ConnectorKind(
     name='ftp',

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.connectors.channels import ChannelParts, make_delivery
+from zatotx.connectors.channels import ChannelParts, make_channel_delivery
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher
@@ -151,7 +151,7 @@ class UploadChannel:
             await self._directories.release(directory)
             raise
         self._server, self._directory = server, directory
-        delivery = make_delivery(parts, dispatcher, self._value)
+        delivery = make_channel_delivery(parts, dispatcher, self._value)
         if delivery.dead_letters is not None:
             delivery.dead_letters = UploadDeadLetters(delivery.dead_letters, directory.queue)
         self._consumer = UploadConsumer(self._value, parts, delivery)

@@ -39,7 +39,7 @@ from zatotx.plugins.ftp.file_transfer import FtpReader, FtpWriter
 from zatotx.plugins.ftp.schema.outgoing_ftp import IMPLICIT, FtpOutgoing, tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
-from zatotx.rules.resilience.retry import FailedAttempt, RetryBudget, RetryPolicy, retry_delay
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget, RetryableFailure, RetryPolicy, outgoing_retry_delay
 
 T = TypeVar('T')
 ANONYMOUS = 'anonymous'
@@ -68,8 +68,10 @@ class FtpRetryDecision:
         """See RetryDecision."""
         if not isinstance(error, Unreachable | TransferFailed):
             return None
-        failed = FailedAttempt(reached_peer=not error.is_before_operation)
-        delay = retry_delay(self.policy, attempts, failed, is_retryable=request.is_repeatable, random=random.random)
+        failed = RetryableFailure(reached_peer=not error.is_before_operation)
+        delay = outgoing_retry_delay(
+            self.policy, attempts, failed, is_retryable=request.is_repeatable, random=random.random
+        )
         return None if delay is None or self.seconds() + delay >= request.deadline else delay
 
     def after_response(self, request: FtpCall[Any], attempts: int, response: Any) -> float | None:
@@ -116,7 +118,7 @@ class FtpConnection:
         if value.retry is not None and value.retry.attempts > 1:
             policy = RetryPolicy(attempts=value.retry.attempts, backoff=value.retry.backoff)
             decision = FtpRetryDecision(policy, context.reactor.seconds)
-            attempt = Retrying(attempt, decision, context.reactor, meter, RetryBudget()).send
+            attempt = Retrying(attempt, decision, context.reactor, meter, CallRetryBudget()).send
         self._send = attempt
 
     # RemoteFiles

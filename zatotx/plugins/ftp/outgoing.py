@@ -46,18 +46,18 @@ class StoredFtpNamespace(FtpNamespace):
     def __getitem__(self, name: str) -> Any:
         """Return what does the stored operations of the connection of that name. Raises as FtpNamespace does."""
         files = super().__getitem__(name)
-        from zatotx.connectors.stored_files import StoredOperations
+        from zatotx.connectors.guaranteed_file_operations import StoredFileOperations
         from zatotx.plugins.ftp.error_mapping import is_final
 
-        return StoredOperations(files, self._call, is_final)
+        return StoredFileOperations(files, self._call, is_final)
 
 
 def _prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
     """See ConnectionType.prepare_stored."""
-    from zatotx.connectors.stored_files import prepare_stored
+    from zatotx.connectors.guaranteed_file_operations import prepare_file_operation_for_storage
     from zatotx.plugins.ftp.wire import path_error
 
-    return prepare_stored(call, f'{KIND}:{value.name}', path_error)
+    return prepare_file_operation_for_storage(call, f'{KIND}:{value.name}', path_error)
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
@@ -68,9 +68,20 @@ def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
 
         return FtpConnection(stored.value, title, context, meter)
 
-    connections: IOutgoingKind = OutgoingConnections(context, [
-        ConnectionType(object_type=OBJECT_TYPE, kind=KIND, names=(KIND,), namespace=FtpNamespace, build=build,
-                       modules=('zatotx.plugins.ftp.connection', 'zatotx.connectors.stored_files'), sends=SENDS,
-                       prepare_stored=_prepare_stored, delivery_namespace=StoredFtpNamespace),
-    ])  # fmt: skip
+    connections: IOutgoingKind = OutgoingConnections(
+        context,
+        [
+            ConnectionType(
+                object_type=OBJECT_TYPE,
+                kind=KIND,
+                names=(KIND,),
+                namespace=FtpNamespace,
+                build=build,
+                modules=('zatotx.plugins.ftp.connection', 'zatotx.connectors.guaranteed_file_operations'),
+                sends=SENDS,
+                prepare_stored=_prepare_stored,
+                delivery_namespace=StoredFtpNamespace,
+            ),
+        ],
+    )
     return connections

@@ -21,9 +21,10 @@ from typing import Any
 import msgspec
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from zatotx.connectors.channels import ChannelParts, make_delivery
+from zatotx.connectors.channels import ChannelParts, make_channel_delivery
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
@@ -76,7 +77,7 @@ class PollChannel:
         self._failures = FailureLog(parts.title, self._reactor.seconds)
         self._spool = Path(parts.context.work_dir) / POLL_KIND / f'{os.getpid()}-{secrets.token_hex(8)}'
         self._delivery: MessageDelivery | None = None
-        self._timer: Any = None  # IDelayedCall
+        self._timer: IDelayedCall | None = None
         self._polling: Deferred[None] | None = None
         self._is_committed = False  # the service has a file, which is to be settled
         self._is_stopping = False
@@ -87,7 +88,7 @@ class PollChannel:
         """See InboundChannel. What a process that died has left of its copies is removed."""
         self._is_stopping = False
         await self._run_in_thread(_make_spool, self._spool)
-        self._delivery = make_delivery(self._parts, dispatcher, self._value)
+        self._delivery = make_channel_delivery(self._parts, dispatcher, self._value)
         self._poll()
 
     def stop(self) -> Deferred[None]:

@@ -14,10 +14,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.connectors.security_types import secret_query_parameters
-from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.connectors.security_type_registry import secret_query_parameters
+from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
-from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError
@@ -47,7 +47,7 @@ MAX_INLINE_CHANNELS = (
 )
 
 
-@implementer(IProtocolNegotiationFactory, IListenerOptions)
+@implementer(IProtocolNegotiationFactory, IListenerOptionsProvider)
 class ServerConnectionFactory(Factory):
     """Builds a ServerConnection for each client connection."""
 
@@ -138,7 +138,7 @@ class HTTPChannel:
         self._checks.start()
         return Deferred.fromCoroutine(self._listen(self._server_context))
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """Build the route table of a snapshot's channels. Requests whose head arrives after the commit use it."""
         queries = secret_query_parameters(snapshot)
         channels = [] if self._context.endpoints_only else snapshot.objects_of_types(REST, SOAP)
@@ -198,9 +198,9 @@ class HTTPChannel:
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None
 
-    async def _prepare(self, channels: list[StoredObject], queries: list[str]) -> PreparedConfig:
+    async def _prepare(self, channels: list[StoredObject], queries: list[str]) -> PreparedConfigChange:
         if channels == self._applied and queries == self._queries:
-            return PreparedConfig()
+            return PreparedConfigChange()
         if not is_lxml_loaded() and any(map(_reads_xml, channels)):
             await self._context.run_in_thread(load_lxml)  # otherwise the first request would wait for it
         if len(channels) <= MAX_INLINE_CHANNELS:
@@ -209,7 +209,7 @@ class HTTPChannel:
             table, errors = await self._context.run_in_thread(
                 build_table, channels, self._endpoints, self._channel_meters.get, self._build_filters
             )
-        return PreparedConfig(partial(self._commit, table, channels, queries, errors))
+        return PreparedConfigChange(partial(self._commit, table, channels, queries, errors))
 
     def _commit(self, table: ChannelTable, channels: list[StoredObject], queries: list[str], errors: list[str]) -> None:
         self._router.key_names.update(queries)  # ResolvedRequests refer to the table they were built with

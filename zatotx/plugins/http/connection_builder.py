@@ -6,15 +6,15 @@ import os
 from collections.abc import Collection
 
 from zatotx.connectors.outgoing_connections import Sources
-from zatotx.connectors.security_types import credentials_error, make_credentials
+from zatotx.connectors.security_type_registry import credentials_error, make_credentials
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.security_type import OutgoingCredentials, UnusableCredentials
 from zatotx.plugins.http.client.http_client import ClientEnvironment
-from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.connection_factory import REST, BuildContext, build_connection
-from zatotx.plugins.http.rest.oauth2 import HttpCredentialsContext, TokenCache
-from zatotx.plugins.http.soap.outgoing.connection import SOAP
+from zatotx.plugins.http.rest.oauth2 import CredentialsDependencies, TokenCache
+from zatotx.plugins.http.rest.outgoing_connection import OutgoingConnection
+from zatotx.plugins.http.soap.outgoing.soap_connection import SOAP
 from zatotx.schema.security.definition import FOR_OUTGOING_REST, FOR_OUTGOING_SOAP
 from zatotx.schema.snapshot import StoredObject
 
@@ -30,7 +30,7 @@ class ConnectionBuilder:
         self.credentials: dict[
             str, tuple[StoredObject, OutgoingCredentials]
         ] = {}  # by the name of the security definition
-        self._credentials_context = HttpCredentialsContext(
+        self._credentials_context = CredentialsDependencies(
             context.decrypt, environment=self.environment, token_cache=_token_cache(context)
         )
         self._component = context.client_name.encode('utf-8')

@@ -13,7 +13,7 @@ from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSett
 from zatotx.plugins.http.client.http_messages import HttpRequest, Timeouts, split_url
 from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
 from zatotx.plugins.http.rest.connection_factory import USER_AGENT
-from zatotx.plugins.http.rest.error_mapping import map_error
+from zatotx.plugins.http.rest.error_mapping import map_client_error
 
 _FIELDS = (USER_AGENT, (b'Accept', b'*/*'), ACCEPT_ENCODING)
 
@@ -40,7 +40,7 @@ class DocumentFetcher:
         try:
             response = await self._client.send(outbound)
         except CallFailed as failure:
-            error = map_error(failure, f'The server {outbound.origin.host}', '', timeout)
+            error = map_client_error(failure, f'The server {outbound.origin.host}', '', timeout)
             if isinstance(error, ServiceUnavailable):
                 raise error from failure
             raise ServiceUnavailable(None, str(error)) from failure

@@ -12,9 +12,9 @@ from attrs import evolve, frozen
 from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.response import Headers, PeerResponse
-from zatotx.plugins.http.rest.request_body import Offload, encode_body
+from zatotx.plugins.http.rest.outgoing_body import Offload, encode_body
 from zatotx.plugins.http.schema import RestOutgoing, SoapOutgoing
-from zatotx.rules.resilience.retry import SAFE_METHODS
+from zatotx.rules.resilience.outgoing_retry import SAFE_METHODS
 from zatotx.wire.xml import parser
 
 _CALL = 'call'
@@ -26,7 +26,7 @@ ACCEPTED = 202
 
 
 @frozen(kw_only=True)
-class StoredResponse(PeerResponse):
+class AcceptedResponse(PeerResponse):
     """The result of a call that was stored for guaranteed delivery. It is a response with status 202 and an empty body.
     `message_id` identifies the stored message, also in the list of dead letters."""
 
@@ -40,12 +40,12 @@ class StoredResponse(PeerResponse):
     data: Any = None
 
 
-def make_response(message_id: str, call: IServiceCall) -> StoredResponse:
+def make_accepted_response(message_id: str, call: IServiceCall) -> AcceptedResponse:
     """Create the result that the service receives for a stored call."""
-    return StoredResponse(message_id=message_id, cid=call.cid)
+    return AcceptedResponse(message_id=message_id, cid=call.cid)
 
 
-def make_rest_call(offload: Offload) -> Callable[[RestOutgoing, StoredCall, str], StoredCall | None]:
+def make_rest_call_preparer(offload: Offload) -> Callable[[RestOutgoing, StoredCall, str], StoredCall | None]:
     """Return the function that prepares REST calls for storage. The function encodes the body, and adds an
     Idempotency-Key, by which the peer recognizes repeated calls. For a call that only reads (GET, HEAD, OPTIONS) the
     function returns None.
@@ -71,7 +71,7 @@ def make_rest_call(offload: Offload) -> Callable[[RestOutgoing, StoredCall, str]
     return prepare
 
 
-def make_soap_call(value: SoapOutgoing, call: StoredCall, message_id: str) -> StoredCall | None:
+def prepare_soap_call(value: SoapOutgoing, call: StoredCall, message_id: str) -> StoredCall | None:
     """Prepare a SOAP call for storage, by converting XML elements to text."""
     _refuse_response_options(call)
     kwargs = dict(call.kwargs)
@@ -123,7 +123,7 @@ def _replace(call: StoredCall, data: Any, headers: Mapping[str, Any] | None) -> 
 
 
 def _xml(data: Any) -> Any:
-    return _to_text(parser.to_bytes(data)) if parser.is_element(data) else data
+    return _to_text(parser.serialize_document(data)) if parser.is_element(data) else data
 
 
 def _to_text(body: bytes) -> str | bytes:

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
 from zatotx.connectors.guaranteed_delivery import StoredCall
-from zatotx.connectors.lazy_imports import LazyNamespace, import_modules
+from zatotx.connectors.lazy_imports import LazyNamespace, import_modules_now
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
-from zatotx.connectors.security_types import find_security_types
-from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.connectors.security_type_registry import find_security_types
+from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher, IOutgoingKind, IServiceCall
@@ -64,7 +64,7 @@ class HttpOutgoingConnections:
 
     # IOutgoingKind
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """See IOutgoingKind. Drops the credentials of definitions that no connection refers to any more."""
         return self._connections.prepare(snapshot).addCallback(self._prepared)
 
@@ -93,7 +93,7 @@ class HttpOutgoingConnections:
         if self._fetcher is not None:
             fetching: Deferred[FetchedDocument] = self._fetcher.fetch(url, timeout=timeout, max_body=max_body)
             return fetching
-        loading = self._context.run_in_thread(import_modules, (_MODULES[0], _FETCHER))
+        loading = self._context.run_in_thread(import_modules_now, (_MODULES[0], _FETCHER))
         return loading.addCallback(lambda _: self._fetch_first(url, timeout, max_body))
 
     def _fetch_first(self, url: str, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
@@ -105,13 +105,13 @@ class HttpOutgoingConnections:
 
     # Building connections
 
-    def _prepared(self, connections: PreparedConfig) -> PreparedConfig:
+    def _prepared(self, connections: PreparedConfigChange) -> PreparedConfigChange:
         def commit() -> None:
             connections.commit()
             if self._lazy_builder is not None:
                 self.builder.retain_credentials({definition.name for definition in self._connections.references()})
 
-        return PreparedConfig(commit, connections.discard)
+        return PreparedConfigChange(commit, connections.discard)
 
     def _build_rest(self, stored: StoredObject, references: Sources, title: str, meter: IOutgoingMeter) -> Any:
         return self.builder.build_rest(stored, references, title, meter)
@@ -120,21 +120,21 @@ class HttpOutgoingConnections:
         return self.builder.build_soap(stored, references, title, meter)
 
     def _prepare_rest(self, value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
-        from zatotx.plugins.http.guaranteed_calls import make_rest_call
+        from zatotx.plugins.http.guaranteed_calls import make_rest_call_preparer
 
-        return make_rest_call(self._context.run_in_thread)(value, call, message_id)
+        return make_rest_call_preparer(self._context.run_in_thread)(value, call, message_id)
 
 
 def _prepare_soap(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
-    from zatotx.plugins.http.guaranteed_calls import make_soap_call
+    from zatotx.plugins.http.guaranteed_calls import prepare_soap_call
 
-    return make_soap_call(value, call, message_id)
+    return prepare_soap_call(value, call, message_id)
 
 
 def _make_response(message_id: str, call: IServiceCall) -> Any:
-    from zatotx.plugins.http.guaranteed_calls import make_response
+    from zatotx.plugins.http.guaranteed_calls import make_accepted_response
 
-    return make_response(message_id, call)
+    return make_accepted_response(message_id, call)
 
 
 def _security_of(stored: StoredObject, snapshot: Snapshot) -> Sources:

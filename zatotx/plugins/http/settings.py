@@ -10,9 +10,9 @@ import msgspec
 from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.model.errors import StartError
 from zatotx.plugins.http import LISTEN
-from zatotx.rules.http.forwarding import InvalidProxies, parse_trusted_proxies
 from zatotx.rules.http.public_url import public_url_error
-from zatotx.wire.http1.request_parser import ParserLimits
+from zatotx.rules.http.trusted_proxies import InvalidProxies, parse_trusted_proxies
+from zatotx.wire.http1.request_parser import HttpParserLimits
 
 ProxyHeaders = Literal['any', 'forwarded', 'x-forwarded']
 
@@ -45,10 +45,10 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 10.0  # seconds that running requests have to finish at shutdown
 
     @property
-    def limits(self) -> ParserLimits:
+    def limits(self) -> HttpParserLimits:
         """Limits of the request parser. The body's size is checked by the request reader, which knows the request, not
         by the parser."""
-        return ParserLimits(
+        return HttpParserLimits(
             head=self.max_head,
             fields=self.max_fields,
             field=self.max_field,

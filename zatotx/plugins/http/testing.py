@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.testing.api_signatures import HTTP_RESPONSES, ApiSignature
+from zatotx.testing.connection_api_signatures import HTTP_RESPONSES, ApiSignature
 
 _POSITIONAL = ('data', 'params', 'headers')
 

@@ -18,10 +18,10 @@ from zatotx.connectors.channels import (
     ChannelType,
     configured_nodes,
     configured_placement,
-    make_delivery,
+    make_channel_delivery,
 )
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
-from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.failure_log import FailureLog, FailureLogGroup
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
@@ -32,7 +32,7 @@ from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import NoSuchService, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.rules.resilience.inbound_retry import DeliveryHistory, is_permanent
+from zatotx.rules.resilience.inbound_retry import DeliveryHistory, is_permanent_failure
 from zatotx.schema.snapshot import StoredObject
 
 from .abandoned_threads import AbandonedThreads
@@ -76,7 +76,7 @@ class ReceivingChannel:
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """See InboundChannel. Consumers that cannot connect are findings, and try again."""
-        self._delivery = make_delivery(self._parts, dispatcher, self.value)
+        self._delivery = make_channel_delivery(self._parts, dispatcher, self.value)
         if self.value.on_error == BACK_OUT:
             self._delivery.dead_letters = None  # `give_up` stores them where there is no back-out queue
             self._delivery.failed_event = 'the service of a message failed'
@@ -203,7 +203,7 @@ class ReceivingChannel:
         elif isinstance(reply.error, NoSuchService):
             decision = Decision.HOLD
         else:
-            decision = Decision.REJECT if is_permanent(reply.status) else Decision.BACK_OUT
+            decision = Decision.REJECT if is_permanent_failure(reply.status) else Decision.BACK_OUT
         self._resources.counters.backed_out += decision is Decision.BACK_OUT
         cause = '' if reply is None else f'its service failed: {reply.error}'
         consumer.settle(Settlement(decision=decision, cause=cause))

@@ -6,7 +6,7 @@ The message may be passed on to the service's caller, so it contains no hosts an
 
 from __future__ import annotations
 
-from zatotx.connectors.blocking_pool import PoolClosed
+from zatotx.connectors.blocking_pool import BlockingPoolClosed
 from zatotx.connectors.call_policies import CallTimedOut, CircuitOpen
 from zatotx.model.errors import BadGateway, BadRequest, ServiceUnavailable, Timeout
 
@@ -31,7 +31,7 @@ def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> Ba
     target = f' (queue {queue})' if queue else ''
     if isinstance(error, CallTimedOut):
         return Timeout(cid, f'{title} gave no answer within {round(error.seconds, 3):g} s{target}')
-    if isinstance(error, PoolClosed):
+    if isinstance(error, BlockingPoolClosed):
         return ServiceUnavailable(cid, f'{title} is being closed')
     if isinstance(error, CircuitOpen):
         return ServiceUnavailable(cid, f'{title} cannot be used: {error}', int(error.wait) + 1)

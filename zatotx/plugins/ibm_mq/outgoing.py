@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.connection_registry import ConnectionRegistry
-from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from zatotx.plugins.ibm_mq.mqi_interfaces import ConnectOptions
 from zatotx.plugins.ibm_mq.wire.ccsid import UTF_8, is_known
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement_fields import PlacementKeys
+from zatotx.schema.placement_fields import PlacedChannelBase
 from zatotx.schema.secrets import ConfigObject
+
+if TYPE_CHECKING:
+    from zatotx.plugins.ibm_mq.mqi_interfaces import ConnectOptions
 
 BACK_OUT, DEAD_LETTER = 'backout', 'dead_letter'
 MEBIBYTE = 1024 * 1024
@@ -81,7 +83,7 @@ class MqDefinition(ConfigObject, frozen=True, kw_only=True):
     ] = 8 * MEBIBYTE
 
 
-class MqChannel(PlacementKeys, frozen=True, kw_only=True):
+class MqChannel(PlacedChannelBase, frozen=True, kw_only=True):
     """An IBM MQ channel: delivers the messages of a queue to a service, each in a unit of work."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
@@ -144,20 +146,26 @@ class MqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
 
 def connect_options(value: MqDefinition) -> ConnectOptions:
     """Return the connection options of a definition."""
-    names = [f'{value.host}({value.port})'] if value.host else []
+    from zatotx.plugins.ibm_mq.mqi_interfaces import ConnectOptions  # loaded with the first connection
+
     return ConnectOptions(
-        connection_name=','.join([*names, *value.connection_names]), channel=value.channel,
+        connection_name=_connection_name(value), channel=value.channel,
         queue_manager=value.queue_manager, user=value.username, password=value.password,
         cipher_spec=value.ssl_cipher_spec if value.ssl else '', key_repository=value.ssl_key_repository,
         heartbeat=value.heartbeat, caches_queues=value.cache_open_send_queues,
     )  # fmt: skip
 
 
+def _connection_name(value: MqDefinition) -> str:
+    names = [f'{value.host}({value.port})'] if value.host else []
+    return ','.join([*names, *value.connection_names])
+
+
 def _definition_errors(value: MqDefinition) -> list[tuple[str, str]]:
     errors = []
     if not value.host and not value.connection_names:
         errors.append(('host', 'is missing: host or connection_names must say where the queue manager listens'))
-    if len(connect_options(value).connection_name) > 264:
+    if len(_connection_name(value)) > 264:
         errors.append(('connection_names', 'must have at most 264 characters in all, with host and port'))
     if value.ssl and not value.ssl_cipher_spec:
         errors.append(('ssl_cipher_spec', 'is missing: ssl needs the CipherSpec of the channel'))

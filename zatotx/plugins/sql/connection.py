@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from zatotx.connectors.blocking_pool import BlockingPool, SlotHeldByCaller, SlotLease
@@ -63,7 +64,7 @@ class SqlConnection:
         self._offload = context.run_in_thread
         self._max_result_size = value.max_result_size
         self._watched: set[Cancellation] = set()  # of the statements that run
-        self._size_timer: Any = None  # IDelayedCall
+        self._size_timer: IDelayedCall | None = None
 
     async def guarded(self, begin: Callable[[], Awaitable[T]], call: IServiceCall) -> T:
         """Begin something with the database, unless the circuit breaker is open."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from attrs import frozen
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from zatotx.connectors.blocking_pool import PoolClosed, SlotHeldByCaller
+from zatotx.connectors.blocking_pool import BlockingPoolClosed, SlotHeldByCaller
 from zatotx.connectors.call_policies import CallTimedOut
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable, Timeout, TransactionAborted
 from zatotx.plugins.sql.cancellation import StatementAbandoned
@@ -35,7 +35,7 @@ class ErrorMapping:
         """
         if isinstance(error, CallTimedOut):
             return Timeout(cid, f'{self.title} gave {error}')
-        if isinstance(error, PoolClosed | StatementAbandoned):
+        if isinstance(error, BlockingPoolClosed | StatementAbandoned):
             return ServiceUnavailable(cid, f'{self.title} is being closed')
         if isinstance(error, SlotHeldByCaller):
             return ServiceUnavailable(
@@ -67,7 +67,7 @@ class ErrorMapping:
             error = error.cause
         if isinstance(error, DBAPIError) and error.orig is not None:
             error = error.orig
-        elif isinstance(error, CallTimedOut | PoolClosed | StatementAbandoned | SlotHeldByCaller):
+        elif isinstance(error, CallTimedOut | BlockingPoolClosed | StatementAbandoned | SlotHeldByCaller):
             return ''
         text = mask_urls(self.driver.message(error))
         return text.replace(self.password, MASK) if self.password else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.testing.api_signatures import ROWS, ApiSignature
+from zatotx.testing.connection_api_signatures import ROWS, ApiSignature
 
 SIGNATURES = {
     'sql': ApiSignature(

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from zatotx.connectors.blocking_pool import PoolClosed, SlotLease
+from zatotx.connectors.blocking_pool import BlockingPoolClosed, SlotLease
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import ServiceUnavailable, Timeout, TransactionAborted
 from zatotx.plugins.sql.cancellation import Cancellation
@@ -257,7 +257,7 @@ class _TransactionWork:
     def _attach(self) -> Connection:
         connection = self._connection
         if connection is None:
-            raise PoolClosed
+            raise BlockingPoolClosed
         if self.cancellation.is_requested:
             raise TransactionAborted(None, 'The transaction was rolled back, as one of its statements was cancelled')
         self.cancellation.attach(None if connection.invalidated else dbapi_of(connection))

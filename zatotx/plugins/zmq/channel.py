@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from zatotx.connectors.channels import ChannelParts, make_delivery
+from zatotx.connectors.channels import ChannelParts, make_channel_delivery
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.inbound_delivery import DeadLetter, InboundDelivery
@@ -33,7 +33,7 @@ from zatotx.plugins.zmq.receiver import Receiver
 from zatotx.plugins.zmq.reusable_sockets import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
 from zatotx.plugins.zmq.schema import BIND, LIST, REP, ROUTER, SUB, ZmqChannel
 from zatotx.rules.resilience.inbound_retry import DeliveryHistory
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 KIND = 'zmq'
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024  # of one channel: at this limit, too, no further messages are read
@@ -133,7 +133,7 @@ class SocketChannel:
         value = self._value
         self._is_stopping = self._is_grace_over = False
         keys = msgspec.structs.replace(value, retry=None, dead_letter=False) if self._replies else value
-        self._delivery = make_delivery(self._parts, dispatcher, keys)
+        self._delivery = make_channel_delivery(self._parts, dispatcher, keys)
         attempts = 1 if self._registry.newest is None else BIND_ATTEMPTS
         self._receiver = await acquire_with_retry(self._registry, self._spec, self._reactor, attempts)
         self._environment.channels.add(self)

@@ -12,7 +12,7 @@ from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.meters import MetricRow
 from zatotx.plugins.zmq.schema import SUB, ZmqChannel
-from zatotx.rules.placement import Placement
+from zatotx.rules.channel_placement import Placement
 from zatotx.schema.snapshot import StoredObject
 
 KIND = 'zmq'

@@ -12,11 +12,10 @@ from twisted.internet.defer import Deferred
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
-from zatotx.interfaces.config import PreparedConfig
+from zatotx.interfaces.config import PreparedConfigChange
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
-from zatotx.plugins.zmq.message_frames import to_frames
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 KIND = 'zmq'
@@ -82,10 +81,10 @@ class ZmqOutgoingConnections(OutgoingConnections):
                            modules=('zatotx.plugins.zmq.connection',)),
         ])  # fmt: skip
 
-    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
+    def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfigChange]:
         """See IOutgoingKind."""
         return super().prepare(snapshot).addCallback(
-            lambda prepared: PreparedConfig(partial(self._commit_and_begin, prepared), prepared.discard)
+            lambda prepared: PreparedConfigChange(partial(self._commit_and_begin, prepared), prepared.discard)
         )
 
     def stop(self) -> Deferred[None]:
@@ -100,7 +99,7 @@ class ZmqOutgoingConnections(OutgoingConnections):
         for connection in self.registries[OBJECT_TYPE]:
             yield from connection.metrics()
 
-    def _commit_and_begin(self, prepared: PreparedConfig) -> Any:
+    def _commit_and_begin(self, prepared: PreparedConfigChange) -> Any:
         unstarted, self._unstarted = self._unstarted, []
         for connection in unstarted:  # before those that they replace are retired: they may take over their sockets
             connection.begin()
@@ -119,6 +118,8 @@ class ZmqOutgoingConnections(OutgoingConnections):
 def prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
     """Return a call of a connection with `delivery: guaranteed` in the form in which it is stored, which consists of
     the frames of the message. Raises TypeError and ValueError."""
+    from zatotx.plugins.zmq.message_frames import to_frames  # loaded with the first connection
+
     arguments = dict(call.kwargs)
     if len(call.args) + ('msg' in arguments) != 1:
         raise TypeError('send() takes one message')

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Protocol
 from msgspec import Meta
 
 from zatotx.plugins.zmq.addresses import address_error, curve_key_error, is_wildcard_host, parse_addresses
-from zatotx.rules.resilience.idempotency import MESSAGE
+from zatotx.rules.resilience.idempotency_key import MESSAGE
 from zatotx.schema.delivery_fields import GUARANTEED, DeliveryRetry, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement_fields import COMPETING, SINGLE, PlacementKeys
+from zatotx.schema.placement_fields import COMPETING, SINGLE, PlacedChannelBase
 
 PULL, SUB, ROUTER, REP = 'PULL', 'SUB', 'ROUTER', 'REP'
 PUSH, PUB, REQ, DEALER = 'PUSH', 'PUB', 'REQ', 'DEALER'
@@ -56,7 +56,7 @@ class CurveKeys(Protocol):
     def curve_any_client(self) -> bool: ...
 
 
-class ZmqChannel(PlacementKeys, frozen=True, kw_only=True):
+class ZmqChannel(PlacedChannelBase, frozen=True, kw_only=True):
     """A ZeroMQ channel: a socket whose messages are delivered to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]

@@ -14,8 +14,8 @@ from attrs import define, field
 from twisted.internet.protocol import Factory
 
 from zatotx.model.errors import StartError
-from zatotx.processes.directory_lock import SocketLock
 from zatotx.processes.endpoint_spec import EndpointSpec, parse_endpoint
+from zatotx.processes.lock_files import SocketLockFile
 
 
 class BoundSocket:
@@ -24,7 +24,7 @@ class BoundSocket:
     def __init__(self, spec: EndpointSpec) -> None:
         """Bind the socket and listen. Raises OSError."""
         self._spec = spec
-        self._lock: SocketLock | None = None
+        self._lock: SocketLockFile | None = None
         if spec.inherited_descriptor >= 0:
             self._socket = socket.socket(fileno=os.dup(spec.inherited_descriptor))
         else:
@@ -71,7 +71,7 @@ class BoundSocket:
 
     def _bind_unix(self, path: str, spec: EndpointSpec) -> None:
         if spec.use_lock_file:
-            self._lock = SocketLock(path)
+            self._lock = SocketLockFile(path)
             self._lock.acquire()
             if _is_served(path):
                 raise OSError(errno.EADDRINUSE, 'another process listens there')
@@ -106,7 +106,7 @@ class ListeningSockets:
         for description in descriptions:
             if description not in self.bound and description not in added:
                 try:
-                    added[description] = bind(description)
+                    added[description] = bind_listening_socket(description)
                 except Exception as error:  # endpoint parsers and their files raise various types
                     for socket_ in added.values():
                         socket_.close()
@@ -124,7 +124,7 @@ class ListeningSockets:
         return {description: bound.descriptor for description, bound in self.bound.items()}
 
 
-def bind(description: str) -> BoundSocket:
+def bind_listening_socket(description: str) -> BoundSocket:
     """Bind the listening socket of an endpoint description, and return the socket. Raises ValueError, OSError, or the
     errors of the description's parser."""
     spec = parse_endpoint(description, Factory())

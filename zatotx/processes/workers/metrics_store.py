@@ -18,8 +18,8 @@ from threading import Lock
 import msgspec
 from attrs import frozen
 
-from zatotx.metrics.snapshot import MetricSample, merge_samples, without_gauges
-from zatotx.processes.workers.procfs import process_start_time
+from zatotx.metrics.snapshot import MetricSample, merge_samples, remove_gauges
+from zatotx.processes.workers.process_identity import process_start_time
 from zatotx.system.atomic_file import write_file
 
 FOLDER = 'samples'
@@ -48,7 +48,7 @@ class MetricsStore:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._lock:  # a scrape and a request of another worker may coincide
             path = self._folder / f'{self._slot}-{self._process_id}.json'
-            write_file(path, msgspec.json.encode(without_gauges(sample)))
+            write_file(path, msgspec.json.encode(remove_gauges(sample)))
 
     def load_stored(self) -> StoredSamples:
         """Return the stored snapshots to combine with the responses that are about to be requested; see
@@ -81,7 +81,9 @@ class MetricsStore:
             os.close(fd)
 
 
-def combine_samples(stored: StoredSamples, responses: Iterable[tuple[int, int, MetricSample]]) -> list[MetricSample]:
+def select_samples_to_sum(
+    stored: StoredSamples, responses: Iterable[tuple[int, int, MetricSample]]
+) -> list[MetricSample]:
     """Return the metrics samples that must be summed: the responses of the other workers (slot, process ID, sample),
     the last stored sample of workers that did not respond, and the sum for workers that have ended. `stored` is read
     before the responses are requested, so that a worker that ends in between is counted once."""

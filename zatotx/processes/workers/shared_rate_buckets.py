@@ -20,7 +20,7 @@ from time import monotonic
 from zope.interface import implementer
 
 from zatotx.interfaces.rate_limits import ILocalRateBuckets
-from zatotx.rules.limits.rate_buckets import Rate
+from zatotx.rules.limits.rate_buckets import GcraRate
 
 BUCKETS_PER_LOT = 8  # buckets per lot
 LOTS = 8_192
@@ -45,7 +45,7 @@ class SharedBuckets:
         self._lock_timeout = lock_timeout
         self._unlocked_until: dict[int, float] = {}  # lot -> time until which its lock is not waited for
 
-    def charge(self, name: str, rate: Rate, now: int) -> int:
+    def charge(self, name: str, rate: GcraRate, now: int) -> int:
         digest = _digest(name)
         lot = digest % LOTS
         locked = self._lock(lot)
@@ -59,7 +59,7 @@ class SharedBuckets:
                 self._unlock(lot)
         return ahead
 
-    def refund(self, name: str, rate: Rate) -> None:
+    def refund(self, name: str, rate: GcraRate) -> None:
         digest = _digest(name)
         lot = digest % LOTS
         locked = self._lock(lot)

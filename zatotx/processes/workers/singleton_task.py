@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from zatotx.model.errors import StartError
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 
 RETRY_INTERVAL = 0.5  # seconds between attempts to acquire the lock
 

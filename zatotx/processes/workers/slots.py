@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from zatotx.model.errors import StartError
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.control_pipe import WorkerSpec
 
 MAX_SLOTS = 256  # slots per server; more than the maximum of workers, because draining workers keep theirs
@@ -24,7 +24,7 @@ def slot_lock_path(work: Path, slot: int) -> Path:
     return work / f'worker-{slot}.lock'
 
 
-def is_locked(path: Path) -> bool:
+def is_file_locked(path: Path) -> bool:
     """Return whether a process holds the lock of a file."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -42,14 +42,14 @@ def is_locked(path: Path) -> bool:
 def find_free_slot(work: Path, excluded: Collection[int] = ()) -> int:
     """Return the lowest free slot that is not in `excluded`. Raises StartError if there is no free slot."""
     for slot in range(MAX_SLOTS):
-        if slot not in excluded and not is_locked(slot_lock_path(work, slot)):
+        if slot not in excluded and not is_file_locked(slot_lock_path(work, slot)):
             return slot
     raise StartError(f'All {MAX_SLOTS} slots of {work.parent} are taken by processes that do not end: end them first')
 
 
 def has_running_predecessor(work: Path) -> bool:
     """Return whether worker processes of an earlier parent process are still running."""
-    return any(is_locked(path) for path in work.glob('worker-*.lock'))
+    return any(is_file_locked(path) for path in work.glob('worker-*.lock'))
 
 
 class SlotLocks:

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.processes.workers.listening_sockets import BoundSocket, bind
+from zatotx.processes.workers.listening_sockets import BoundSocket, bind_listening_socket
 
 OPEN, CLOSE, OPENED, FAILED = 'open', 'close', 'opened', 'failed'
 LINGER = 10.0  # seconds that an address outlives the death of its workers
@@ -63,7 +63,7 @@ class SocketLender:
     def open(self, description: str, connection: _LenderConnection) -> int:
         """The descriptor of an address, bound where it is not bound yet. Raises what binding raises."""
         if description not in self.bound:
-            self.bound[description] = bind(description)
+            self.bound[description] = bind_listening_socket(description)
         self._users.setdefault(description, set()).add(connection)
         timer = self._closing.pop(description, None)
         if timer is not None:

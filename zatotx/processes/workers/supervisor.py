@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -97,7 +98,7 @@ class WorkerSupervisor:
     all_ready: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when the wanted number is ready
     is_stopping: bool = field(default=False, init=False)
     _restart_policy: RestartPolicy = field(factory=RestartPolicy, init=False)
-    _delayed_start: Any = field(default=None, init=False)  # IDelayedCall of the next start
+    _delayed_start: IDelayedCall | None = field(default=None, init=False)  # of the next start
 
     _log = Logger()
 

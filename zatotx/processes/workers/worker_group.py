@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.snapshot import MetricSample
-from zatotx.processes.workers.metrics_store import MetricsStore, combine_samples
+from zatotx.processes.workers.metrics_store import MetricsStore, select_samples_to_sum
 
 # Requests between the workers of a server: each listens on its own Unix socket in work/ and answers frames of JSON
 # (length in four bytes, then the value).
@@ -190,7 +190,7 @@ class WorkerGroup:
     exposition: Any  # zatotx.metrics.exposition.MetricsExposition
     findings: Callable[[], Sequence[str]]  # of this worker
     offload: Callable[..., Deferred[Any]]
-    levels: Any  # zatotx.node.log_files.LiveLogLevels
+    levels: Any  # zatotx.node.logging_setup.LiveLogLevels
     _metrics_store: MetricsStore = field(init=False)
     _peers: WorkerIpc = field(init=False)
 
@@ -218,7 +218,7 @@ class WorkerGroup:
         """Return the metrics of all other workers, including those that have ended."""
         before = await self.offload(self._metrics_store.load_stored)
         responses = await self._peers.request_all(METRICS)
-        return combine_samples(before, [(response.slot, response.pid, response.value) for response in responses])
+        return select_samples_to_sum(before, [(response.slot, response.pid, response.value) for response in responses])
 
     async def found_by_others(self) -> list[str]:
         """Return the findings of the other workers."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 
-class Candidate(Protocol):
+class CandidateServer(Protocol):
     """A backend server with the attributes that the load balancing algorithms read."""
 
     weight: float  # effective, more than 0
@@ -22,7 +22,7 @@ class Candidate(Protocol):
         """64 bits derived from its name, for consistent hashing."""
 
 
-C = TypeVar('C', bound=Candidate)
+C = TypeVar('C', bound=CandidateServer)
 
 
 def choose_round_robin(candidates: Sequence[C]) -> C:

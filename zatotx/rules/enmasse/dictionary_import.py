@@ -10,9 +10,9 @@ from typing import Any
 
 from attrs import define, field
 
-from zatotx.rules.enmasse.references import (
+from zatotx.rules.enmasse.reference_resolution import (
     UNRESOLVED_REFERENCE,
-    DocumentError,
+    DocumentReferenceError,
     escape_references,
     has_unresolved_reference,
 )
@@ -29,7 +29,7 @@ class DictionaryPlan:
     are errors, nothing may be written."""
 
     dictionary: DataDictionary
-    errors: list[DocumentError] = field(factory=list)
+    errors: list[DocumentReferenceError] = field(factory=list)
     diff_lines: list[str] = field(factory=list)
     changed: int = 0
     unchanged: int = 0
@@ -40,7 +40,7 @@ def plan_dictionary(rows: object, dictionary: DataDictionary, *, references_reso
     """Return the import plan for the rows of a data dictionary. Modifies `dictionary` in place."""
     plan = DictionaryPlan(dictionary, rows=rows)
     if rows is not None and not isinstance(rows, list):
-        plan.errors.append(DocumentError(SECTION, '', '', 'must be a list of translations'))
+        plan.errors.append(DocumentReferenceError(SECTION, '', '', 'must be a list of translations'))
         return plan
     seen: dict[tuple[str, ...], str] = {}
     for number, row in enumerate(rows or (), 1):
@@ -49,7 +49,7 @@ def plan_dictionary(rows: object, dictionary: DataDictionary, *, references_reso
             continue
         identity = parts[:5] if len(parts) == 6 else parts
         if identity in seen:
-            plan.errors.append(DocumentError(SECTION, f'#{number}', '', f'it repeats {seen[identity]}'))
+            plan.errors.append(DocumentReferenceError(SECTION, f'#{number}', '', f'it repeats {seen[identity]}'))
             continue
         seen[identity] = f'#{number}'
         if not plan.errors:
@@ -71,10 +71,10 @@ def _row(names: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, str]:
     return {name: escape_references(text) for name, text in zip(names, texts, strict=True)}
 
 
-def _read(row: object, label: str, errors: list[DocumentError], resolved: bool) -> tuple[str, ...] | None:
+def _read(row: object, label: str, errors: list[DocumentReferenceError], resolved: bool) -> tuple[str, ...] | None:
     """Return the texts of a row; None after reporting its errors."""
     if not isinstance(row, dict):
-        errors.append(DocumentError(SECTION, label, '', 'must be a mapping of fields'))
+        errors.append(DocumentReferenceError(SECTION, label, '', 'must be a mapping of fields'))
         return None
     names = _ENTRY if set(row) & set(_ENTRY) else _TRANSLATION
     found = [(str(name), 'unknown field') for name in row if name not in names]
@@ -92,7 +92,7 @@ def _read(row: object, label: str, errors: list[DocumentError], resolved: bool) 
         found = [('', problem) for entry in _entries(parts) if (problem := entry_error(entry))]
         if not found:
             return parts
-    errors.extend(DocumentError(SECTION, label, name, text) for name, text in found)
+    errors.extend(DocumentReferenceError(SECTION, label, name, text) for name, text in found)
     return None
 
 

@@ -14,21 +14,21 @@ from typing import Any
 import msgspec
 from attrs import Factory, define
 
-from zatotx.rules.enmasse.config_diff import allows_anonymous_access, changed_fields, describe_changes
-from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.references import (
+from zatotx.rules.enmasse.document_export import export_document
+from zatotx.rules.enmasse.object_diff import allows_anonymous_access, changed_fields, describe_changes
+from zatotx.rules.enmasse.reference_resolution import (
     UNRESOLVED_REFERENCE,
-    DocumentError,
+    DocumentReferenceError,
     has_unresolved_reference,
     item_label,
     substitute_references,
 )
 from zatotx.schema.meta import ObjectType, fields_of, iter_references, reference_fields, secret_fields
 from zatotx.schema.references import SnapshotReferences, reference_error
-from zatotx.schema.secrets import get_hash, is_dual_secret
+from zatotx.schema.secrets import hash_of_dual_secret, is_dual_secret
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import convert_text, normalize, unknown_field_error, validate, validate_change
+from zatotx.schema.validation import convert_field_text, normalize, unknown_field_error, validate, validate_change
 
 _KINDS = {
     type(None): 'nothing',
@@ -42,14 +42,21 @@ _KINDS = {
 
 MAX_SUGGESTIONS = 20  # maximum number of errors per document that suggest a similar name
 
-__all__ = ['DocumentError', 'ImportPlan', 'ValidatedObject', 'export_document', 'plan_import', 'substitute_references']
+__all__ = [
+    'DocumentReferenceError',
+    'ImportPlan',
+    'ValidatedObject',
+    'export_document',
+    'plan_import',
+    'substitute_references',
+]
 
 
 class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The changes that an enmasse import would make. If there are errors, there are no operations."""
 
     operations: tuple[Operation, ...] = ()
-    errors: tuple[DocumentError, ...] = ()
+    errors: tuple[DocumentReferenceError, ...] = ()
     diff_lines: tuple[str, ...] = ()  # the readable difference
     unchanged: int = 0
     anonymous_channels: tuple[str, ...] = ()  # channels of the document without authentication: "channel_rest 'a'"
@@ -106,7 +113,7 @@ class _DocumentReader:
     # All objects of the document, valid or not: (section, name) -> type, or None if the type is invalid.
     named: Mapping[tuple[str, str], ObjectType | None]
     now: datetime | None = None
-    errors: list[DocumentError] = Factory(list)
+    errors: list[DocumentReferenceError] = Factory(list)
     _seen: set[tuple[str, str]] = Factory(set)
     _suggestions: int = 0  # number of names compared with all others, which takes milliseconds each
 
@@ -190,7 +197,7 @@ class _DocumentReader:
             yield from references.names(space)
 
     def _add_error(self, section: str, label: str, field: str, text: str) -> None:
-        self.errors.append(DocumentError(section, label, field, text))
+        self.errors.append(DocumentReferenceError(section, label, field, text))
 
 
 def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
@@ -211,7 +218,7 @@ def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
     and normalize the fields."""
     infos = {f.name: f for f in fields_of(object_type)}
     fields = {
-        str(key): convert_text(infos[key], value) if key in infos else value
+        str(key): convert_field_text(infos[key], value) if key in infos else value
         for key, value in item.items()
         if not (key == 'type' and object_type.tag)
     }
@@ -235,7 +242,7 @@ def _declared_types(document: object, types: ObjectTypeRegistry) -> Iterator[tup
                     yield (str(section), item['name']), _type_of(types, section, item)[0] if is_known_section else None
 
 
-def _uniqueness_errors(entries: list[ValidatedObject], snapshot: Snapshot) -> Iterator[DocumentError]:
+def _uniqueness_errors(entries: list[ValidatedObject], snapshot: Snapshot) -> Iterator[DocumentReferenceError]:
     """Report texts that two objects of one type must not share. Considers the state after the import, so that objects
     may swap them."""
     replaced = {entry.existing.id for entry in entries if entry.existing is not None}
@@ -251,7 +258,9 @@ def _uniqueness_errors(entries: list[ValidatedObject], snapshot: Snapshot) -> It
         holder = holders.setdefault((entry.object_type.key, text), entry.value.name) if text else entry.value.name
         if holder != entry.value.name:
             label = entry.object_type.unique_label
-            yield DocumentError(entry.object_type.section, entry.label, label, f'{text!r} is taken by {holder!r}')
+            yield DocumentReferenceError(
+                entry.object_type.section, entry.label, label, f'{text!r} is taken by {holder!r}'
+            )
 
 
 def _compare(entries: Iterable[ValidatedObject], *, verify: Callable[[str, str], bool]) -> ImportPlan:
@@ -287,7 +296,11 @@ def _merge_secrets(entry: ValidatedObject, verify: Callable[[str, str], bool]) -
 def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[str, str], bool]) -> bool:
     """Return whether the stored form of a secret matches the secret in the document."""
     is_verifiable = kind == 'hashed' or (kind == 'both' and is_dual_secret(stored))
-    return is_verifiable and bool(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
+    return (
+        is_verifiable
+        and bool(stored)
+        and (secret == hash_of_dual_secret(stored) or verify(hash_of_dual_secret(stored), secret))
+    )
 
 
 def _to_operation(entry: ValidatedObject, new: Any) -> Operation:

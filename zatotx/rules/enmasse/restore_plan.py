@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.config_diff import changed_fields, describe_changes
+from zatotx.rules.enmasse.object_diff import changed_fields, describe_changes
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.service_config import SERVICE
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
@@ -41,13 +41,13 @@ def plan_restore(current: Snapshot, earlier: Snapshot, types: ObjectTypeRegistry
     return sorted(steps, key=_order)
 
 
-def to_operations(steps: list[RestoreStep]) -> list[Operation]:
+def restore_steps_to_operations(steps: list[RestoreStep]) -> list[Operation]:
     """Convert the steps to operations. Each operation fails when it is applied if its object was changed in the
     meantime."""
     return [_operation(step) for step in steps]
 
 
-def describe_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
+def describe_restore_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
     """Describe a step in readable lines, with secrets masked."""
     object_type, current, earlier = types[step.type], step.current, step.earlier
     restored = None if earlier is None else earlier.value

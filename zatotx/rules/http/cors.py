@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from zatotx.wire.http.host_names import Malformed, ascii_host
-from zatotx.wire.http1.header_fields import is_token
+from zatotx.wire.http.host_names import Malformed, normalize_host
+from zatotx.wire.http1.header_fields import is_field_name_token
 
 ANY = '*'
 _DEFAULT_PORTS = {'http': '80', 'https': '443'}
@@ -59,7 +59,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         the header names `requested_headers` (Access-Control-Request-Headers). Raises CorsForbidden."""
         if not self.allows(origin):
             raise CorsForbidden('This site (Origin) is not one that may use this channel')
-        if not is_token(method):
+        if not is_field_name_token(method):
             raise CorsForbidden('Access-Control-Request-Method is no name of a method')
         methods = self.methods or (method.decode('latin-1'),)
         if method.decode('latin-1') not in methods:
@@ -79,7 +79,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
     def _allowed_headers(self, requested_headers: bytes) -> bytes:
         """Return the allowed names explicitly, since `*` does not include Authorization."""
         names = [name.strip() for name in requested_headers.split(b',')]
-        if len(requested_headers) > _MAX_HEADER_LIST or not all(map(is_token, names)):
+        if len(requested_headers) > _MAX_HEADER_LIST or not all(map(is_field_name_token, names)):
             raise CorsForbidden('Access-Control-Request-Headers is no list of names of fields')
         if self.headers is not None:
             refused = [name.decode('ascii') for name in names if name.decode('ascii').lower() not in self.headers]
@@ -111,7 +111,7 @@ def origin_error(origin: str) -> str:
 def header_names_error(names: Sequence[str]) -> str:
     """Return an error message if a list of header field names is invalid, otherwise ''."""
     for name in names:
-        if not name.isascii() or not is_token(name.encode('ascii')):
+        if not name.isascii() or not is_field_name_token(name.encode('ascii')):
             return f'{name!r} is no name of a field'
     return f"must be {ANY!r} alone, or names" if ANY in names and len(names) > 1 else ''
 
@@ -125,6 +125,6 @@ def _split(authority: str) -> tuple[str, str | None]:
 
 def _is_host(host: str) -> bool:
     try:
-        return host.isascii() and bool(host) and bool(ascii_host(host))
+        return host.isascii() and bool(host) and bool(normalize_host(host))
     except Malformed:
         return False

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from attrs import field, frozen
 
-from zatotx.wire.http.host_names import Malformed, ascii_host, is_address, is_loopback
+from zatotx.wire.http.host_names import Malformed, is_address, is_loopback, normalize_host
 
 # Parses NO_PROXY: the hosts that are reached without a proxy. Pure.
 #
@@ -56,7 +56,7 @@ class NoProxy:
     include_loopback: bool = True
 
     def matches(self, host: str, port: int) -> bool:
-        """Return whether to connect to this host (as returned by `ascii_host`) directly. Does not resolve names."""
+        """Return whether to connect to this host (as returned by `normalize_host`) directly. Does not resolve names."""
         if self.all_hosts or (self.include_loopback and is_loopback(host)):
             return True
         if is_address(host):
@@ -84,7 +84,7 @@ def _parse_entry(entry: str) -> DomainPattern | NetworkPattern | None:
     if (network := _parse_network(host.strip('[]'))) is not None:
         return NetworkPattern(network, port)
     try:
-        return DomainPattern(ascii_host(host.removeprefix('*').strip('.')), port)
+        return DomainPattern(normalize_host(host.removeprefix('*').strip('.')), port)
     except Malformed:
         return None
 
@@ -132,7 +132,7 @@ class ProxySelector:
     no_proxy: NoProxy = field(factory=NoProxy)
 
     def select(self, *, secure: bool, host: str, port: int) -> Proxy | None:
-        """Return the proxy for a target (`host` as returned by `ascii_host`), or None to connect directly. Raises
+        """Return the proxy for a target (`host` as returned by `normalize_host`), or None to connect directly. Raises
         UnusableProxy if the configured proxy cannot be used, rather than bypassing it."""
         url = self.https if secure else self.http
         if not url or self.no_proxy.matches(host, port):
@@ -173,7 +173,7 @@ def parse_proxy(url: str) -> Proxy:
         url = f'http://{url}'
     try:
         parts = urlsplit(url)
-        host, port = ascii_host(parts.hostname or ''), parts.port or 80
+        host, port = normalize_host(parts.hostname or ''), parts.port or 80
     except (Malformed, ValueError):
         raise UnusableProxy('its URL is not like http://host:port') from None
     if parts.scheme != 'http':

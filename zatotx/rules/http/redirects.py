@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from attrs import frozen
 
-from zatotx.wire.http.host_names import Malformed, ascii_host
+from zatotx.wire.http.host_names import Malformed, normalize_host
 
 REDIRECT_STATUSES = frozenset((301, 302, 303, 307, 308))
 _DEFAULT_PORTS = {'http': 80, 'https': 443}
@@ -32,7 +32,7 @@ class RedirectTarget:
     """The target of a redirect: scheme, host, port and request target of a URL."""
 
     secure: bool
-    host: str  # as returned by ascii_host
+    host: str  # as returned by normalize_host
     port: int
     target: str = '/'  # path and query
 
@@ -58,13 +58,13 @@ class RedirectedRequest:
     keeps_credentials: bool
 
 
-def parse_target(url: str) -> RedirectTarget:
+def parse_redirect_target(url: str) -> RedirectTarget:
     """Parse an absolute http or https URL; ignore the user information and the fragment. Raises RedirectError."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS:
             raise RedirectError('is to a URL that is not of http or https')
-        host = ascii_host(unquote(parts.hostname or ''))
+        host = normalize_host(unquote(parts.hostname or ''))
         port = parts.port or _DEFAULT_PORTS[parts.scheme]
     except RedirectError:
         raise
@@ -88,14 +88,14 @@ def follow_redirect(
     return RedirectedRequest('GET' if to_get else method, target, not to_get, target.same_origin(current))
 
 
-def is_credential(name: bytes) -> bool:
+def is_credential_field(name: bytes) -> bool:
     """Return whether a header field may contain credentials, which must not be sent to other origins. The name may be
     in any case."""
     name = name.lower()
     return name in _CREDENTIALS or any(part in name for part in _SECRET_PARTS)
 
 
-def is_body_header(name: bytes) -> bool:
+def is_body_field(name: bytes) -> bool:
     """Return whether a header field describes the request body. Such a field is removed when the body is removed (Fetch
     §4.4). The name may be in any case."""
     return name.lower().startswith(_BODY_PREFIXES)
@@ -110,4 +110,4 @@ def _resolve_location(current: RedirectTarget, location: bytes) -> RedirectTarge
         url = urljoin(current.url, quote(location, safe=_URL_CHARACTERS))
     except ValueError:
         raise RedirectError('is to something that is no URL') from None
-    return parse_target(url)
+    return parse_redirect_target(url)

@@ -1,4 +1,5 @@
-"""Limits concurrent calls, queues items fairly among their owners, and limits the content of one message. Pure: no I/O.
+"""Limits the number of concurrent calls, queues waiting items fairly among their owners, and defines the limits of one
+message's content. Pure: no I/O.
 
 A `ConcurrencyLimit` counts the calls in progress in a service, a channel or a node. It is used for every request, so
 that entering costs a comparison and an addition.
@@ -13,7 +14,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from zatotx.wire.xml.limits import XmlLimits as XmlBudget
+from zatotx.wire.xml.document_limits import XmlLimits as XmlBudget
 
 DEFAULT_SERVICE_LIMIT, DEFAULT_NODE_LIMIT = (
     1_000,
@@ -154,7 +155,7 @@ class ConcurrencyLimit:
         self.fast_limit = (self._granted if shared else self._limit) - self._in_threads
 
 
-class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):
+class MessageContentLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the content of one message, such as its number of elements. The size of the body is limited by the
     protocol."""
 
@@ -164,7 +165,7 @@ class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):
     xml: XmlBudget = XmlBudget()
 
 
-DEFAULT_BUDGET = MessageLimits()
+DEFAULT_BUDGET = MessageContentLimits()
 
 
 _Item = TypeVar('_Item', bound=Hashable)

@@ -16,7 +16,7 @@ SECOND = 1_000_000_000  # nanoseconds
 MAX_TOLERANCE = 104 * 86_400 * SECOND  # maximum tolerance: integers stay exact in the doubles of Redis's Lua
 
 
-class Rate(msgspec.Struct, frozen=True):
+class GcraRate(msgspec.Struct, frozen=True):
     """A rate limit in the form that GCRA uses: the interval between calls, and the burst tolerance, both in
     nanoseconds."""
 
@@ -24,7 +24,7 @@ class Rate(msgspec.Struct, frozen=True):
     tolerance: int  # nanoseconds: interval times burst
 
     @classmethod
-    def from_limit(cls, count: int, seconds: int, burst: int) -> Rate:
+    def from_limit(cls, count: int, seconds: int, burst: int) -> GcraRate:
         """Create a rate of `count` calls per `seconds` with `burst`. Rounds the interval up, so that the rate is never
         exceeded. Raises ValueError if a full burst would take longer than LONGEST to recover."""
         interval = -(-seconds * SECOND // count)
@@ -50,7 +50,7 @@ class Rate(msgspec.Struct, frozen=True):
         return max(0, ahead + self.interval - self.tolerance)
 
 
-def count_admitted(rates: Sequence[Rate], leads: Sequence[int], calls: int) -> int:
+def count_admitted_calls(rates: Sequence[GcraRate], leads: Sequence[int], calls: int) -> int:
     """Return the number of calls, at most `calls`, that every rate limit admits. `leads[i]` is the time in nanoseconds
     by which the bucket of limit `i` is ahead of the current time."""
     return min(calls, *(rate.remaining(ahead) for rate, ahead in zip(rates, leads, strict=True)))
@@ -70,7 +70,7 @@ class RateBuckets:
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
 
-    def charge(self, name: str, rate: Rate, now: int) -> int:
+    def charge(self, name: str, rate: GcraRate, now: int) -> int:
         """Return how many nanoseconds the bucket is ahead of the clock. Counts the call if the bucket admits it."""
         arrival_time = self._young.get(name)
         if arrival_time is None:
@@ -83,7 +83,7 @@ class RateBuckets:
         self._young[name] = arrival_time + rate.interval if ahead + rate.interval <= rate.tolerance else arrival_time
         return ahead
 
-    def refund(self, name: str, rate: Rate) -> None:
+    def refund(self, name: str, rate: GcraRate) -> None:
         """Refund a counted call that did not take place."""
         arrival_time = self._young.get(name) or self._old.get(name)
         if arrival_time is not None:
@@ -107,7 +107,7 @@ class RateLimitHeaders:
 
     __slots__ = ('_rates', '_template')
 
-    def __init__(self, names: Sequence[str], rates: Sequence[Rate]) -> None:
+    def __init__(self, names: Sequence[str], rates: Sequence[GcraRate]) -> None:
         self._rates = tuple(rates)
         quoted = [quote(name, safe=_PRINTABLE) for name in names]  # strings of structured fields are ASCII (RFC 9651)
         escaped = [name.replace('%', '%%') for name in quoted]

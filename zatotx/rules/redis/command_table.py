@@ -17,8 +17,7 @@ CLUSTER_PREFIX = f'{KEY_PREFIX}:'  # all keys and channels of clusters begin wit
 
 @frozen
 class KeyPositions:
-    """The positions of the keys among the words of a Redis command. A `first` of 0 means that the command has no
-    key."""
+    """The positions of the keys in the arguments of a Redis command. If `first` is 0, the command has no keys."""
 
     first: int
     last: int = 0
@@ -72,7 +71,7 @@ def command_name(words: Sequence[object]) -> str:
     return _text(words[0]).upper() if words else ''
 
 
-def find_keys(words: Sequence[object]) -> Iterator[object]:
+def find_command_keys(words: Sequence[object]) -> Iterator[object]:
     """Yield the keys among the words of a supported command."""
     name = command_name(words)
     if name in _COUNTED_KEYS:
@@ -85,13 +84,13 @@ def find_keys(words: Sequence[object]) -> Iterator[object]:
         yield from words[positions.first:last + 1:positions.step]
 
 
-def refusal_reason(words: Sequence[object]) -> str:
+def command_refusal_reason(words: Sequence[object]) -> str:
     """Return the reason why services may not execute a command, as a sentence, or '' if they may."""
     name = command_name(words)
     if name not in _POSITIONS and name not in _COUNTED_KEYS:
         reason = _REASON.get(name, 'it is not one of the supported commands')
         return f'{name or "An empty command"} is not available to services: {reason}'
-    names = words[1:2] if name == 'PUBLISH' else find_keys(words)
+    names = words[1:2] if name == 'PUBLISH' else find_command_keys(words)
     for key in names:
         if is_cluster_key(key):
             kind = 'channel' if name == 'PUBLISH' else 'key'
@@ -115,7 +114,7 @@ def strip_cluster_keys(name: str, reply: object) -> object:
     return reply
 
 
-def allowed_patterns(prefix: str = CLUSTER_PREFIX) -> list[str]:
+def patterns_excluding_prefix(prefix: str = CLUSTER_PREFIX) -> list[str]:
     """Return glob patterns that together match all names except those that begin with `prefix`.
 
     Redis's access control lists have no negation, but a name without the prefix is either a part of it, or differs from

@@ -25,7 +25,7 @@ Entry = tuple[str, str, str]  # system, key, value
 
 @frozen
 class DictionaryEntry:
-    """An entry of a data dictionary, in the form in which it is listed."""
+    """An entry of a data dictionary, as the API lists it."""
 
     id: int
     system: str
@@ -34,8 +34,8 @@ class DictionaryEntry:
 
 
 @frozen
-class Translation:
-    """A translation from one dictionary entry to another, in the form in which it is listed."""
+class DictionaryTranslation:
+    """A translation from one dictionary entry to another, as the API lists it."""
 
     id: int
     id1: int
@@ -49,8 +49,8 @@ class Translation:
         return (*self.source, *self.target[:2])
 
 
-def lookup_key(system1: str, key1: str, value1: str, system2: str, key2: str) -> str:
-    """Return the key by which a translation is looked up. Different translations always have different keys, whatever
+def translation_lookup_key(system1: str, key1: str, value1: str, system2: str, key2: str) -> str:
+    """Return the key for looking up a translation. Different translations always have different keys, whatever
     characters their texts contain."""
     return msgspec.json.encode((system1, key1, value1, system2, key2)).decode()
 
@@ -75,13 +75,13 @@ class DataDictionary:
         found = (DictionaryEntry(number, *entry) for number, entry in self.items.items())
         return sorted(found, key=lambda one: (one.system, one.key, one.value))
 
-    def translations(self) -> list[Translation]:
+    def translations(self) -> list[DictionaryTranslation]:
         """Return all translations, ordered by what they translate."""
         return sorted(map(self._translation, self.links), key=lambda one: (one.source, one.target))
 
     def lookup_table(self) -> dict[str, str]:
-        """Return the translated value of each translation by its `lookup_key`."""
-        return {lookup_key(*one.lookup): one.target[2] for one in self.translations()}
+        """Return the translated value of each translation by its `translation_lookup_key`."""
+        return {translation_lookup_key(*one.lookup): one.target[2] for one in self.translations()}
 
     def add_entry(self, entry: Entry) -> int:
         """Add an entry. Returns its id."""
@@ -136,14 +136,14 @@ class DataDictionary:
         self.add_entry(entry)
         return True
 
-    def find_translation(self, source: Entry, target: tuple[str, str]) -> Translation | None:
+    def find_translation(self, source: Entry, target: tuple[str, str]) -> DictionaryTranslation | None:
         """Return the translation of an entry into a system and key."""
         number = self._link_ids.get((*source, *target))
         return None if number is None else self._translation(number)
 
-    def _translation(self, number: int) -> Translation:
+    def _translation(self, number: int) -> DictionaryTranslation:
         id1, id2 = self.links[number]
-        return Translation(number, id1, id2, self.items[id1], self.items[id2])
+        return DictionaryTranslation(number, id1, id2, self.items[id1], self.items[id2])
 
     def _index(self) -> None:
         self._entry_ids = {entry: number for number, entry in self.items.items()}
@@ -262,7 +262,7 @@ def export_text(dictionary: DataDictionary) -> str:
 
 
 def import_text(text: str) -> DataDictionary:
-    """Import a dictionary in Zato's format. Raises BadRequest , whose message is one sentence."""
+    """Import a dictionary in Zato's format. Raises BadRequest, whose message is one sentence."""
     try:
         packed = b64decode(''.join(text.split()), validate=True)
         unpacking = BZ2Decompressor()
@@ -305,7 +305,7 @@ def _build(data: _ImportedData) -> DataDictionary:
     )
 
 
-def translation_row(one: Translation) -> dict[str, Any]:
+def translation_row(one: DictionaryTranslation) -> dict[str, Any]:
     """Return a translation as a dict with Zato's field names."""
     row: dict[str, Any] = {'id': one.id, 'id1': one.id1, 'id2': one.id2}
     for number, entry in (('1', one.source), ('2', one.target)):

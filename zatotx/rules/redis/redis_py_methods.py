@@ -20,7 +20,7 @@ Convert = Callable[[Any], Any]
 
 
 @frozen
-class Method:
+class RedisPyMethod:
     """One redis-py method. `build(*args, **kwargs)` returns the words of the command and the function that converts the
     reply."""
 
@@ -94,14 +94,14 @@ _TABLE: dict[Convert, str] = {
 }
 
 
-def _parse_table() -> dict[str, Method]:
+def _parse_table() -> dict[str, RedisPyMethod]:
     methods = {}
     for convert, text in _TABLE.items():
         for entry in ' '.join(text.split()).replace(', ', ',').split(' '):
             head, _, command = entry.partition(':')
             name, _, parameters = head.rstrip(')').partition('(')
             signature = Signature([_parameter(one) for one in parameters.split(',') if one])
-            methods[name] = Method(name, _builder(command or name.upper(), signature, convert))
+            methods[name] = RedisPyMethod(name, _builder(command or name.upper(), signature, convert))
     return methods
 
 
@@ -282,4 +282,6 @@ _IRREGULAR: dict[str, Callable[..., tuple[Words, Convert]]] = {
     'zscan': _scan('ZSCAN', _scored),
 }
 
-METHODS: dict[str, Method] = _parse_table() | {name: Method(name, build) for name, build in _IRREGULAR.items()}
+METHODS: dict[str, RedisPyMethod] = _parse_table() | {
+    name: RedisPyMethod(name, build) for name, build in _IRREGULAR.items()
+}

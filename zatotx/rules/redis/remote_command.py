@@ -19,7 +19,7 @@ _WORD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"]+))(?=\s|$)', re.DOTALL)
 _ESCAPE = re.compile(r'\\(.)', re.DOTALL)
 
 
-def parse_command(text: str) -> list[str]:
+def parse_redis_command(text: str) -> list[str]:
     """Split a command into words. A word in double quotes may contain spaces, and `\\"` for a quote. Raises
     BadRequest."""
     words, at, end = [], 0, len(text.rstrip())
@@ -38,7 +38,7 @@ def parse_command(text: str) -> list[str]:
     return [words[0].upper(), *words[1:]]
 
 
-def format_reply(words: list[str], reply: Any) -> Any:
+def format_redis_reply(words: list[str], reply: Any) -> Any:
     """Format a Redis reply for the administrator. No value is shown as `(None)`, the reply to HGETALL as a mapping, and
     bytes as a literal."""
     if reply is None or reply == []:

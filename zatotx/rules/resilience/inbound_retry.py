@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 TOO_MANY_REQUESTS = 429
 CAPACITY_BACKOFF, MAX_CAPACITY_DELAY = 0.1, 2.0  # seconds between two attempts while the node has no capacity
 
 
 @frozen(kw_only=True)
-class DeliveryPolicy:
+class InboundRetryPolicy:
     """The retry settings for inbound messages: the maximum number of attempts and the delays between them. Times are in
     seconds."""
 
@@ -23,7 +23,7 @@ class DeliveryPolicy:
 
 
 @frozen
-class FailedAttempt:
+class FailedDeliveryAttempt:
     """One failed attempt to process an inbound message. `at` is in seconds since the epoch."""
 
     at: float
@@ -35,16 +35,16 @@ class DeliveryHistory:
     """The failed attempts of one inbound message: their number, and the first and the last one."""
 
     attempts: int = 0
-    first: FailedAttempt | None = None
-    last: FailedAttempt | None = None
+    first: FailedDeliveryAttempt | None = None
+    last: FailedDeliveryAttempt | None = None
 
     def failed(self, at: float, cause: str) -> DeliveryHistory:
         """The history after one more failed attempt."""
-        failure = FailedAttempt(at, cause)
+        failure = FailedDeliveryAttempt(at, cause)
         return evolve(self, attempts=self.attempts + 1, first=self.first or failure, last=failure)
 
 
-def is_permanent(status: int) -> bool:
+def is_permanent_failure(status: int) -> bool:
     """Return whether the status of an error means that the message itself is invalid, so that a retry cannot
     succeed."""
     return 400 <= status < 500 and status != TOO_MANY_REQUESTS
@@ -56,11 +56,11 @@ def capacity_delay(rejections: int, random: Callable[[], float]) -> float:
     return backoff_delay(rejections - 1, random, base=CAPACITY_BACKOFF, cap=MAX_CAPACITY_DELAY)
 
 
-def retry_delay(
-    policy: DeliveryPolicy, history: DeliveryHistory, status: int, random: Callable[[], float]
+def inbound_retry_delay(
+    policy: InboundRetryPolicy, history: DeliveryHistory, status: int, random: Callable[[], float]
 ) -> float | None:
     """Return the seconds until the next attempt, or None if the message is not retried any more. `status` is that of
     the last error; `random` returns numbers in [0, 1)."""
-    if history.attempts >= policy.attempts or is_permanent(status):
+    if history.attempts >= policy.attempts or is_permanent_failure(status):
         return None
     return backoff_delay(history.attempts - 1, random, base=policy.backoff, cap=policy.max_delay)

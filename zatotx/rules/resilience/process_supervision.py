@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 NODE_TIMEOUT = 6.0  # seconds without a heartbeat after which a node of the cluster counts as dead
 MAX_DEATHS, DEATH_WINDOW = 5, 30.0  # this many deaths within this many seconds cannot be cured by restarting
-MAX_DELAY = 1.0  # maximum seconds until a dead process is restarted
+MIN_DELAY, MAX_DELAY = 0.05, 0.2  # maximum seconds until a process is restarted, after the second and further deaths
 MAX_START_FAILURE_DELAY = 10.0  # maximum seconds until a process that reported why it cannot start is started again
 
 
@@ -24,7 +24,7 @@ class RestartPolicy:
     start_failures: int = 0
 
     def record_death(self, now: float) -> RestartPolicy:
-        """Record a death at `now`; forget those older than WITHIN seconds."""
+        """Record a death at `now`; forget those older than DEATH_WINDOW seconds."""
         recent = tuple(moment for moment in self.deaths if now - moment < DEATH_WINDOW)
         return RestartPolicy((*recent, now), self.start_failures)
 
@@ -44,12 +44,14 @@ class RestartPolicy:
 
     def delay(self, random: Callable[[], float]) -> float:
         """Return the seconds until the next start: the first is immediate, later ones follow increasing pauses of up to
-        LONGEST, or LONGEST_REFUSED after reported start failures. `random` returns numbers in [0, 1)."""
+        MAX_DELAY, or MAX_START_FAILURE_DELAY after reported start failures. A process starts in about half a second,
+        and another one is to serve within a second, also after several deaths; a process that always dies is given up
+        after MAX_DEATHS. `random` returns numbers in [0, 1)."""
         if self.start_failures:
             return backoff_delay(self.start_failures - 1, random, base=1.0, cap=MAX_START_FAILURE_DELAY)
         if len(self.deaths) <= 1:
             return 0.0
-        return backoff_delay(len(self.deaths) - 2, random, base=0.25, cap=MAX_DELAY)
+        return backoff_delay(len(self.deaths) - 2, random, base=MIN_DELAY, cap=MAX_DELAY)
 
 
 # Decides when a process that sends heartbeats is considered hung. Pure: the time is a parameter.

@@ -12,7 +12,7 @@ MAX_RETRIES = 100  # retries that a quiet period can save up
 _WHOLE = 100  # percent
 
 
-class RetryBudget:
+class RequestRetryBudget:
     """Limits retries to `percent` percent of the requests."""
 
     __slots__ = ('_balance', 'percent')

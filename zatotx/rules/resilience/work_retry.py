@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from zatotx.model.work_message import WorkMessage
-from zatotx.rules.resilience.inbound_retry import is_permanent
+from zatotx.rules.resilience.inbound_retry import is_permanent_failure
 
 _JITTER = 0.1  # share by which a delay may be shorter, so that messages that failed together do not return together
 _MAX_STEPS = 32  # further steps reach every maximum
@@ -23,16 +23,16 @@ def is_expired(message: WorkMessage, now: float) -> bool:
     return 0 < message.expires_at <= now
 
 
-def record_failure(message: WorkMessage, cause: str, now: float) -> WorkMessage:
-    """Return the message after a failed run."""
+def record_failed_run(message: WorkMessage, cause: str, now: float) -> WorkMessage:
+    """Return the message with one more failed run, its cause and its time recorded."""
     return msgspec.structs.replace(message, attempts=message.attempts + 1, cause=cause, last_failed=now,
                                    first_failed=message.first_failed or now)  # fmt: skip
 
 
-def record_crashes(message: WorkMessage, crashes: int, now: float) -> WorkMessage:
-    """Return the message after `crashes` runs during which the worker process died."""
+def record_crashed_runs(message: WorkMessage, crashes: int, now: float) -> WorkMessage:
+    """Return the message with `crashes` more failed runs recorded, during which the worker process died."""
     for _ in range(crashes):
-        message = record_failure(msgspec.structs.replace(message, crashes=message.crashes + 1), CRASHED, now)
+        message = record_failed_run(msgspec.structs.replace(message, crashes=message.crashes + 1), CRASHED, now)
     return message
 
 
@@ -42,11 +42,11 @@ def is_exhausted(message: WorkMessage) -> bool:
     return message.attempts >= message.max_attempts or 0 < message.max_failures <= failures
 
 
-def next_delay(message: WorkMessage, status: int, random: Callable[[], float]) -> float | None:
+def work_retry_delay(message: WorkMessage, status: int, random: Callable[[], float]) -> float | None:
     """Return the seconds until the next attempt of a message that failed, or None if it is not retried any more.
     `status` is that of the error; errors that mean that the message itself is invalid are not retried. `random` returns
     numbers in [0, 1)."""
-    if is_exhausted(message) or (is_permanent(status) and not message.retries_all):
+    if is_exhausted(message) or (is_permanent_failure(status) and not message.retries_all):
         return None
     return _delay(message, message.attempts, random)
 

@@ -1,4 +1,4 @@
-"""Finds the route of a request in an immutable table, which is replaced as a whole when the configuration changes. Pure
+"""Finds the route of a request in an immutable table. A configuration change replaces the table. Pure
 functions.
 
 Paths without placeholders are found by one dictionary lookup. Patterns form a trie of segments whose edges are hashed

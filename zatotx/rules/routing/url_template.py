@@ -25,7 +25,7 @@ _DOT_SEGMENTS = frozenset(('.', '..'))  # segments that servers resolve (RFC 398
 _NO_PARAMS: Mapping[str, Any] = {}
 
 
-def template_error(text: str) -> str:
+def url_template_error(text: str) -> str:
     """Return an error message if a path template is invalid, or '' if it is valid or empty."""
     path, question, query = text.partition('?')
     errors = parse_pattern(path)[1] if path else []
@@ -111,7 +111,7 @@ class _UrlPlaceholder:
             return f'params has no {self.name}'
         if self.loose:
             return ''
-        text = format_value(value)
+        text = format_url_value(value)
         if not text:
             return f'{self.name} is empty'
         has_dot_segment = not _DOT_SEGMENTS.isdisjoint(text.split('/') if self.safe else (text,))
@@ -131,7 +131,7 @@ def encode_query(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes
     return b'&'.join(pairs)
 
 
-def format_value(value: Any) -> str:
+def format_url_value(value: Any) -> str:
     """Format a value for a URL or a form: booleans as in JSON, dates in ISO 8601. Raises ValueError for bytes that are
     not UTF-8."""
     if type(value) is str:
@@ -146,7 +146,7 @@ def format_value(value: Any) -> str:
 
 
 def _quote(value: Any, safe: str = '') -> bytes:
-    text = format_value(value)
+    text = format_url_value(value)
     if text.isalnum() and text.isascii():
         return text.encode('ascii')
     return quote(text, safe=safe).encode('ascii')

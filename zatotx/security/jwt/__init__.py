@@ -78,7 +78,7 @@ def _validate(value: Jwt) -> list[tuple[str, str]]:
 
 def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
     # imported on demand: slow, and few definitions need it
-    from zatotx.wire.jose import HMAC_BYTES, key_from_secret
+    from zatotx.wire.jwk_and_jws import HMAC_BYTES, key_from_secret
 
     yield from _check_algorithms(value, 'secret', frozenset(HMAC_BYTES))
     try:
@@ -92,7 +92,7 @@ def _check_secret(value: Jwt) -> Iterator[tuple[str, str]]:
 
 
 def _check_public_key(value: Jwt) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.jose import key_from_pem
+    from zatotx.wire.jwk_and_jws import key_from_pem
 
     try:
         key = key_from_pem(value.public_key)

@@ -31,15 +31,20 @@ from zatotx.pipeline.security.authenticator import (
     PrincipalCache,
     make_principal,
 )
-from zatotx.rules.security.jwt import JwtRequirements, UnacceptableToken, read_header, validate_claims
-from zatotx.rules.security.jwt import token_roles as roles
-from zatotx.rules.security.jwt import token_username as username
+from zatotx.rules.security.jwt_validation import (
+    JwtRequirements,
+    TokenRejected,
+    read_token_header,
+    validate_token_claims,
+)
+from zatotx.rules.security.jwt_validation import token_roles as roles
+from zatotx.rules.security.jwt_validation import token_username as username
 from zatotx.schema.snapshot import StoredObject
 from zatotx.security.jwt import CHALLENGE, Jwt
 from zatotx.security.jwt.jwks import PublishedKeySet
 from zatotx.wire.http.authentication import parse_bearer
-from zatotx.wire.jose import SignedToken, VerificationKey, key_from_pem, key_from_secret, parse_compact_jws
 from zatotx.wire.json_codec import decode_object
+from zatotx.wire.jwk_and_jws import SignedToken, VerificationKey, key_from_pem, key_from_secret, parse_compact_jws
 from zatotx.wire.malformed import Malformed
 
 CACHE_SIZE = 5_000  # verified tokens cached per definition: a few kilobytes each
@@ -58,7 +63,7 @@ class KeySource(Protocol):
     def find(self, algorithm: str, kid: str | None) -> VerificationKey | Awaitable[VerificationKey | None] | None: ...
 
 
-class SingleKey:
+class SharedKeySource:
     """A key source with one key, which is part of the definition. The key ID in a token is ignored."""
 
     trust_time = inf
@@ -133,7 +138,7 @@ class JwtAuthenticator:
             raise Unauthorized(message.cid, None, CHALLENGE)
         try:
             presented = self._parse(parse_bearer(field), digest)
-        except (Malformed, UnacceptableToken) as reason:
+        except (Malformed, TokenRejected) as reason:
             raise self._reject(message, str(reason)) from None
         key = self._keys.find(presented.algorithm, presented.kid)
         if isawaitable(key):
@@ -142,10 +147,10 @@ class JwtAuthenticator:
 
     def _parse(self, token: bytes, digest: bytes) -> UnverifiedToken:
         signed = parse_compact_jws(token)
-        algorithm, kid = read_header(signed.header, self._terms)
+        algorithm, kid = read_token_header(signed.header, self._terms)
         claims = decode_object(signed.payload)
         return UnverifiedToken(
-            signed, algorithm, kid, claims, validate_claims(claims, self._terms, self._now()), digest
+            signed, algorithm, kid, claims, validate_token_claims(claims, self._terms, self._now()), digest
         )
 
     async def _verify_later(
@@ -162,7 +167,7 @@ class JwtAuthenticator:
             raise self._reject(message, 'its signature does not match the key')
         try:
             principal = self._principal(presented.claims)
-        except UnacceptableToken as reason:
+        except TokenRejected as reason:
             raise self._reject(message, str(reason)) from None
         self._known.store(presented.digest, principal, min(presented.expires_at, self._now() + self._keys.trust_time))
         return principal
@@ -215,15 +220,15 @@ def _published_keys(name: str, url: str, *dependencies: Any) -> PublishedKeySet:
     return keys
 
 
-def _single_key(definition: Jwt, changed: Callable[[], None]) -> SingleKey:
+def _single_key(definition: Jwt, changed: Callable[[], None]) -> SharedKeySource:
     """Create the key of a definition that was valid when it was stored. If a newer version is stricter, every token is
     rejected."""
     try:
-        return SingleKey(
+        return SharedKeySource(
             key_from_pem(definition.public_key) if definition.public_key else key_from_secret(definition.secret)
         )
     except Malformed as error:
         JwtAuthenticator._log.error(
             'JWT definition {name!r} rejects all tokens: its key {problem}', name=definition.name, problem=error
         )
-        return SingleKey(None, str(error))
+        return SharedKeySource(None, str(error))

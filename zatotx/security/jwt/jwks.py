@@ -16,8 +16,8 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.rules.security.jwt import JwksRefreshState, cache_lifetime, select_key
-from zatotx.wire.jose import VerificationKey, parse_key_set
+from zatotx.rules.security.jwt_validation import JwksRefreshState, response_freshness_lifetime, select_verification_key
+from zatotx.wire.jwk_and_jws import VerificationKey, parse_key_set
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.url_masking import mask_urls
 
@@ -56,7 +56,7 @@ class PublishedKeySet:
             return self._find_later(algorithm, kid)
         if self._refresh_policy.is_due(now):
             self.refresh()
-        key = select_key(self._keys, algorithm, kid)
+        key = select_verification_key(self._keys, algorithm, kid)
         if key is None and self._is_unknown(kid) and self._may_wait(now):
             return self._find_later(algorithm, kid)
         return key
@@ -82,7 +82,7 @@ class PublishedKeySet:
             await self._wait_for_fetch(now)
         if self._refresh_policy.has_no_usable_keys(self.clock.seconds()):
             raise ServiceUnavailable(None, _UNAVAILABLE)
-        return select_key(self._keys, algorithm, kid)
+        return select_verification_key(self._keys, algorithm, kid)
 
     def _is_unknown(self, kid: str | None) -> bool:
         """Return whether a kid may belong to a key published after the last fetch. Tokens without a kid are excluded,
@@ -122,7 +122,7 @@ class PublishedKeySet:
     def _store(self, keys: Sequence[VerificationKey], fetched: FetchedDocument) -> None:
         is_useful = self._fetch_for_kid is None or any(key.kid == self._fetch_for_kid for key in keys)
         self._refresh_policy.record_success(
-            self.clock.seconds(), cache_lifetime(fetched.headers), has_requested_key=is_useful
+            self.clock.seconds(), response_freshness_lifetime(fetched.headers), has_requested_key=is_useful
         )
         previous, self._keys = self._keys, keys
         if keys != previous:

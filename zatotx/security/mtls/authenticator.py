@@ -24,13 +24,13 @@ from zatotx.pipeline.security.authenticator import (
     PrincipalCache,
     make_principal,
 )
-from zatotx.rules.security.mtls import (
+from zatotx.rules.security.client_certificate_validation import (
     CertificateRequirements,
-    UnacceptableCertificate,
+    ClientCertificateRejected,
     certificate_requirements,
     expired_revocation_lists,
-    parse_chain,
-    validate_certificate,
+    parse_client_certificate_chain,
+    validate_client_certificate,
 )
 from zatotx.schema.snapshot import StoredObject
 from zatotx.security.mtls import CHALLENGE
@@ -81,18 +81,18 @@ class MtlsAuthenticator:
 
     def _check_new(self, message: Message, certificates: Sequence[bytes]) -> Principal:
         try:
-            certificate, *intermediates = parse_chain(certificates)
+            certificate, *intermediates = parse_client_certificate_chain(certificates)
             if self._terms is None:
-                raise UnacceptableCertificate('the definition is not valid')
-            valid_to = validate_certificate(certificate, intermediates, self._terms, self._now())
-        except UnacceptableCertificate as error:
+                raise ClientCertificateRejected('the definition is not valid')
+            valid_to = validate_client_certificate(certificate, intermediates, self._terms, self._now())
+        except ClientCertificateRejected as error:
             raise self._reject(message, error) from None
         self._expired_lists_logged = False
         principal = make_principal(self._stored, certificate.subject.rfc4514_string(), _certificate_claims(certificate))
         self._known.store(certificates[0], principal, valid_to)
         return principal
 
-    def _reject(self, message: Message, error: UnacceptableCertificate) -> Unauthorized:
+    def _reject(self, message: Message, error: ClientCertificateRejected) -> Unauthorized:
         name = self._stored.name
         if error.is_crl_expired and not self._expired_lists_logged:
             self._expired_lists_logged = True

@@ -22,7 +22,7 @@ _ELEMENTS = {
         'AsIs', 'Bool', 'Boolean', 'CSV', 'Date', 'DateTime', 'Decimal', 'Float', 'Int', 'Integer', 'List', 'Opaque',
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
-    'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
+    'zatotx.service.io.record_elements': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
 }  # fmt: skip
 _EXCEPTIONS = {
     _ERRORS: (

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from attrs import frozen
 
-from zatotx.schema.suggestion import did_you_mean
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.compat.import_finder import ALIASES, MODULES
 from zatotx.service.service import Service
 
@@ -30,23 +30,23 @@ _ZATO_ATTRIBUTES: Mapping[str, str] = {
 
 
 @frozen(order=True)
-class Problem:
+class MigrationProblem:
     """A use of an unsupported feature in a file: its description and its line. Line 0 stands for the whole file."""
 
     line: int
     text: str
 
 
-def check_source(source: str, outgoing_names: Collection[str]) -> list[Problem]:
+def check_source(source: str, outgoing_names: Collection[str]) -> list[MigrationProblem]:
     """Return the problems in the source code of a module of services, in the order of their lines. `outgoing_names` are
     the names of `self.out.<name>` that are installed."""
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
         version = f'{sys.version_info.major}.{sys.version_info.minor}'
-        return [Problem(error.lineno or 0, f'this is not Python {version}: {error.msg}')]
+        return [MigrationProblem(error.lineno or 0, f'this is not Python {version}: {error.msg}')]
     except ValueError as error:
-        return [Problem(0, f'this is not Python: {error}')]
+        return [MigrationProblem(0, f'this is not Python: {error}')]
     found = {*_import_problems(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
@@ -54,31 +54,33 @@ def check_source(source: str, outgoing_names: Collection[str]) -> list[Problem]:
     return sorted(found)
 
 
-def _import_problems(tree: ast.AST) -> Iterator[Problem]:
+def _import_problems(tree: ast.AST) -> Iterator[MigrationProblem]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if _is_of_zato(alias.name) and alias.name not in MODULES:
-                    yield Problem(node.lineno, f'zatotx has no module {alias.name}')
+                    yield MigrationProblem(node.lineno, f'zatotx has no module {alias.name}')
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and _is_of_zato(node.module or ''):
             yield from _missing_names(node, node.module or '')
 
 
-def _missing_names(node: ast.ImportFrom, module: str) -> Iterator[Problem]:
+def _missing_names(node: ast.ImportFrom, module: str) -> Iterator[MigrationProblem]:
     if module not in MODULES:
-        yield Problem(node.lineno, f'zatotx has no module {module}{did_you_mean(module, MODULES)}')
+        yield MigrationProblem(node.lineno, f'zatotx has no module {module}{suggest_similar_name(module, MODULES)}')
         return
     names = {name for provided in MODULES[module].values() for name in provided} | set(ALIASES.get(module, ()))
     for alias in node.names:
         if alias.name != '*' and alias.name not in names and f'{module}.{alias.name}' not in MODULES:
-            yield Problem(node.lineno, f'zatotx has no {module}.{alias.name}{did_you_mean(alias.name, names)}')
+            yield MigrationProblem(
+                node.lineno, f'zatotx has no {module}.{alias.name}{suggest_similar_name(alias.name, names)}'
+            )
 
 
 def _is_of_zato(module: str) -> bool:
     return module == 'zato' or module.startswith('zato.') or module in ('bunch', 'anyjson')
 
 
-def _attribute_problems(cls: ast.ClassDef, outgoing_names: Collection[str]) -> Iterator[Problem]:
+def _attribute_problems(cls: ast.ClassDef, outgoing_names: Collection[str]) -> Iterator[MigrationProblem]:
     """Yield the attributes of `self` that Zato's services have and this class neither inherits nor defines."""
     own = set(_own_names(cls))
     for node in ast.walk(cls):
@@ -86,12 +88,14 @@ def _attribute_problems(cls: ast.ClassDef, outgoing_names: Collection[str]) -> I
             case ast.Attribute(attr=name, value=ast.Name(id='self')) if name in _ZATO_ATTRIBUTES and name not in own:
                 if not hasattr(Service, name):
                     advice = _ZATO_ATTRIBUTES[name]
-                    yield Problem(node.lineno, f'zatotx has no self.{name}' + (f': {advice}' if advice else ''))
+                    yield MigrationProblem(
+                        node.lineno, f'zatotx has no self.{name}' + (f': {advice}' if advice else '')
+                    )
             case ast.Attribute(attr=name, value=ast.Attribute(attr=out, value=ast.Name(id='self'))) if (
                 out in _OUTGOING and name not in outgoing_names and not name.startswith('_')
             ):
                 known = ', '.join(sorted(outgoing_names))
-                yield Problem(node.lineno, f'zatotx has no self.{out}.{name}, only {known}')
+                yield MigrationProblem(node.lineno, f'zatotx has no self.{out}.{name}, only {known}')
 
 
 def _own_names(cls: ast.ClassDef) -> Iterator[str]:

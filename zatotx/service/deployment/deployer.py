@@ -16,7 +16,7 @@ that revision
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -34,17 +34,18 @@ from zatotx.interfaces.config import (
     IConfig,
     IConfigStore,
     OutdatedSnapshot,
-    PreparedConfig,
+    PreparedConfigChange,
 )
 from zatotx.interfaces.node import DeploymentReport, IDeployer
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD
 from zatotx.schema.snapshot import Actor, Snapshot
-from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.deployment.module_importer import import_source
 from zatotx.service.deployment.service_checks import CheckedVersion, call_after_add_hooks, check_services
 from zatotx.service.deployment.source_package import SourcePackage, parse_stored, parse_upload
 from zatotx.service.deployment.user_code_threads import DEADLINE, run_in_import_thread
+from zatotx.service.deployment.version_contents import VersionContents
 from zatotx.service.service_store import ServiceStore, resolve_conflicts
 from zatotx.system.thread_pool import IThreadReactor
 
@@ -84,7 +85,7 @@ class VersionManager:
         """Apply a snapshot when the node starts, with the code that is active now."""
         await self._commit(snapshot, await self._follow())
 
-    async def prepare_snapshot(self, snapshot: Snapshot) -> PreparedConfig:
+    async def prepare_snapshot(self, snapshot: Snapshot) -> PreparedConfigChange:
         """Import what a new snapshot needs.
 
         The commit activates and deactivates services, sets their limits, and swaps in the active versions. Raises
@@ -96,7 +97,7 @@ class VersionManager:
         except BaseException:
             self._lock.release()
             raise
-        return PreparedConfig(partial(self._commit_and_release, snapshot, swap), self._lock.release)
+        return PreparedConfigChange(partial(self._commit_and_release, snapshot, swap), self._lock.release)
 
     def _commit_and_release(
         self, snapshot: Snapshot, swap: Callable[[], Mapping[str, CheckedVersion]]
@@ -166,22 +167,37 @@ class VersionManager:
             raise OutdatedSnapshot
         verdicts: dict[int, str] = {}
         fresh: dict[str, CheckedVersion] = {}
+        contents = VersionContents(self.odb, self._ids_to_read(active.values()))
         for version in active.values():
             if self._ids.get(version.file) == version.id:
                 verdicts[version.id] = self.verdicts.get(version.id, '')
             else:
-                verdicts[version.id] = await self._choose_version(version, versions, fresh)
+                verdicts[version.id] = await self._choose_version(version, versions, fresh, contents)
         return partial(self._swap, active, fresh, verdicts)
 
+    def _ids_to_read(self, active: Iterable[FileVersion]) -> Iterator[int]:
+        """Yield the IDs of the active versions that are neither running nor prepared."""
+        for version in active:
+            running = self._running.get(version.file)
+            is_running = self._ids.get(version.file) == version.id or (
+                running is not None and running.source.sha256 == version.sha256
+            )
+            if not is_running and (version.file, version.sha256) not in self._prepared:
+                yield version.id
+
     async def _choose_version(
-        self, version: FileVersion, versions: list[FileVersion], fresh: dict[str, CheckedVersion]
+        self,
+        version: FileVersion,
+        versions: list[FileVersion],
+        fresh: dict[str, CheckedVersion],
+        contents: VersionContents,
     ) -> str:
         """Add the version of a file that is to run to `fresh`; return the verdict on the active version."""
         running = self._running.get(version.file)
         if running is not None and running.source.sha256 == version.sha256:
             return ''
         try:
-            fresh[version.file] = await self._fetch(version)
+            fresh[version.file] = await self._fetch(version, contents)
             return ''
         except BadRequest as error:
             verdict = error.msg
@@ -192,7 +208,7 @@ class VersionManager:
         older = [other for other in versions if other.file == version.file and other.number < version.number]
         for candidate in sorted(older, key=lambda other: -other.number):
             with suppress(BadRequest):
-                fresh[version.file] = await self._fetch(candidate)
+                fresh[version.file] = await self._fetch(candidate, contents)
                 self._log.error('{file} version {number} is refused here, version {older} runs instead: {why}',
                                 file=version.file, number=version.number, older=candidate.number, why=verdict)
                 return verdict
@@ -200,11 +216,11 @@ class VersionManager:
                         file=version.file, number=version.number, why=verdict)
         return verdict
 
-    async def _fetch(self, version: FileVersion) -> CheckedVersion:
+    async def _fetch(self, version: FileVersion, contents: VersionContents) -> CheckedVersion:
         """Return the checked version, imported if it was not prepared."""
         checked = self._prepared.get((version.file, version.sha256))
         if checked is None:
-            content = await self.odb.version_content(version.id)
+            content = await contents.pop(version.id)
             source: SourcePackage = await self.offload(parse_stored, version.file, version.form, content)
             checked = await self._check(source)
         checked.number = version.number
@@ -340,5 +356,7 @@ def _file_of(versions: list[FileVersion], name: str) -> str:
     by_service = [version for version in versions if name in version.services]
     if not by_service:
         known_names = {version.file for version in versions}.union(*(version.services for version in versions))
-        raise NotFound(f'No deployed file or service is called {name!r}{did_you_mean(name, sorted(known_names))}')
+        raise NotFound(
+            f'No deployed file or service is called {name!r}{suggest_similar_name(name, sorted(known_names))}'
+        )
     return max(by_service, key=lambda version: (version.active, version.revision)).file

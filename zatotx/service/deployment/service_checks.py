@@ -20,7 +20,7 @@ from attrs import define
 from zatotx.model.errors import BadRequest
 from zatotx.service.deployment.module_importer import ImportedVersion, format_import_error
 from zatotx.service.deployment.source_package import SourcePackage
-from zatotx.service.metadata import BadDeclaration, describe_service
+from zatotx.service.metadata import InvalidServiceClass, describe_service
 from zatotx.service.naming import original_module_name, service_name
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
@@ -126,7 +126,7 @@ class _VersionCheck:
         name = service_name(cls, original_module_name(module.__name__))
         try:
             metadata = describe_service(cls)
-        except BadDeclaration as error:
+        except InvalidServiceClass as error:
             errors += error.errors
         errors += _name_errors(cls, name)
         if name in self.entries:

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import BadRequest
-from zatotx.model.garbage_collection import gc_disabled
+from zatotx.model.gc_disabled import gc_disabled
 from zatotx.service.deployment.source_package import SourcePackage
 from zatotx.system.thread_pool import IThreadReactor
 

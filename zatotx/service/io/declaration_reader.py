@@ -16,7 +16,7 @@ from zatotx.service.io.io_declaration import (
     TypedOutput,
     declared_elements,
 )
-from zatotx.service.io.records import Field
+from zatotx.service.io.record_elements import DeclaredField
 
 
 def read_io_declaration(cls: type) -> ServiceIO:
@@ -45,9 +45,11 @@ def read_io_declaration(cls: type) -> ServiceIO:
     )
 
 
-def class_attributes(sio: type) -> dict[str, Any]:
-    """Return all attributes of a SimpleIO class, including inherited ones."""
+def class_attributes(sio: Any) -> dict[str, Any]:
+    """Return all attributes of a SimpleIO class, including inherited ones, or those of a namespace object."""
     attributes: dict[str, Any] = {}
+    if not isinstance(sio, type):
+        return dict(vars(sio))
     for base in reversed(sio.__mro__[:-1]):
         attributes.update(vars(base))
     return attributes
@@ -67,17 +69,17 @@ def _short_input(value: Any) -> Input:
     return (
         TypedInput(value)
         if typed_models.is_model(value)
-        else ElementsInput(_check_distinct(tuple(Field(name) for name in declared_elements(value))))
+        else ElementsInput(_check_distinct(tuple(DeclaredField(name) for name in declared_elements(value))))
     )
 
 
 def _short_output(value: Any) -> Output:
     if typed_models.is_model(value):
         return TypedOutput(value)
-    return ElementsOutput(fields=_check_distinct(tuple(Field(name) for name in declared_elements(value))))
+    return ElementsOutput(fields=_check_distinct(tuple(DeclaredField(name) for name in declared_elements(value))))
 
 
-def _check_distinct(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+def _check_distinct(fields: tuple[DeclaredField, ...]) -> tuple[DeclaredField, ...]:
     """Return the fields. Raises TypeError if a name is declared twice."""
     names: set[str] = set()
     for field in fields:
@@ -95,15 +97,15 @@ class _SimpleIO:
         short = options.get('output') is not None  # 3.x's form inside the class has no response element
         self.element: str = options.get('response_elem', '' if short else 'response') or ''
 
-    def fields(self, side: str) -> tuple[Field, ...] | None:
+    def fields(self, side: str) -> tuple[DeclaredField, ...] | None:
         """Return the fields of 'input' or 'output'; None if none are declared."""
         default = self.options.get('default_value', '')
         strict = self.options.get('allow_empty_required')
-        fields: list[Field] = []
+        fields: list[DeclaredField] = []
         for suffix, required in (('_required', True), ('_optional', False)):
             for name in self._names(side + suffix):
                 fields.append(_field(name, required, default))
-        fields += [Field(name, default=default) for name in self._names(side)]
+        fields += [DeclaredField(name, default=default) for name in self._names(side)]
         for field in fields:
             field.strict_empty = None if strict is None else not strict
         if not fields:
@@ -144,8 +146,8 @@ class _SimpleIO:
         )
 
 
-def _field(declared: str | Element, required: bool, default: Any) -> Field:
-    field = Field(declared, required=required, default=default)
+def _field(declared: str | Element, required: bool, default: Any) -> DeclaredField:
+    field = DeclaredField(declared, required=required, default=default)
     if isinstance(declared, str) and declared.startswith('-'):
         field.required = False
     return field

@@ -218,7 +218,7 @@ class UUID(Element):
         return str(self.take(value))
 
 
-class DateTimeElement(Element):
+class BaseDateElement(Element):
     """Base class of Date and DateTime, which use ISO 8601 or a configured format in messages."""
 
     takes_empty = False
@@ -242,7 +242,7 @@ class DateTimeElement(Element):
         return format_datetime(value, self.date_time_format)
 
 
-class DateTime(DateTimeElement):
+class DateTime(BaseDateElement):
     """A date and time, which is a datetime.datetime in the service, and text in ISO 8601 or in the `date_time_format`
     in messages."""
 
@@ -262,7 +262,7 @@ class DateTime(DateTimeElement):
         return self.format(self.take(value))
 
 
-class Date(DateTimeElement):
+class Date(BaseDateElement):
     """A date, which is a datetime.date in the service, and text in the form YYYY-MM-DD or in the `date_time_format` in
     messages."""
 
@@ -334,7 +334,7 @@ def format_datetime(value: dt.date, format_: str) -> str:
     return arrow.get(value).format(format_)
 
 
-def as_mapping(value: Any) -> Mapping[str, Any] | None:
+def to_mapping(value: Any) -> Mapping[str, Any] | None:
     """Convert a mapping, msgspec Struct or dataclass to a mapping. Returns None for other values."""
     if type(value) is dict or isinstance(value, Mapping):
         return value

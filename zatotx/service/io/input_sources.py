@@ -10,7 +10,7 @@ import msgspec
 
 from zatotx.model.errors import BadInput
 from zatotx.model.message import Message
-from zatotx.service.io.elements import as_mapping
+from zatotx.service.io.elements import to_mapping
 from zatotx.wire.http import urlencoded
 
 BODY_FIRST = 'msg-over-channel-params'
@@ -39,7 +39,7 @@ def parse_params(raw: bytes, where: str = 'query') -> Params:
         raise BadInput([(where, str(error))]) from None
 
 
-def is_form(message: Message) -> bool:
+def is_form_message(message: Message) -> bool:
     """Return whether the body is an HTML form.
 
     The channel's data format decides, otherwise Content-Type unless the body is JSON.
@@ -59,7 +59,7 @@ def is_form(message: Message) -> bool:
 
 def form_params(message: Message, payload: Any) -> Params:
     """Return the parameters of a form in the body, or {} if the body is not a form. Raises BadInput."""
-    if not is_form(message):
+    if not is_form_message(message):
         return _NOTHING
     if isinstance(payload, Mapping):
         return payload
@@ -115,12 +115,12 @@ def collect_input_sources(
     http, channel = message.http, message.channel
     if http is None:
         value = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
-        sources = InputSources(as_mapping(value) or _NOTHING, _NOTHING, value)
+        sources = InputSources(to_mapping(value) or _NOTHING, _NOTHING, value)
         sources.body_is_text = texts
         return sources
     text = _url_params(message) if channel.merge_url_params and (http.params or http.query) else _NOTHING
-    if channel.data_format in _OBJECTS and not params_only and not is_form(message):
-        sources = InputSources(as_mapping(payload) or _NOTHING, text, payload)
+    if channel.data_format in _OBJECTS and not params_only and not is_form_message(message):
+        sources = InputSources(to_mapping(payload) or _NOTHING, text, payload)
         sources.is_json_body = bool(payload) or http.method in _BODY_VERBS
         sources.body_is_text = texts
         sources.has_body = not payload and not texts and not channel.is_builtin_endpoint and bool(message.body)

@@ -15,15 +15,15 @@ from attrs import field, frozen
 from zatotx.model.errors import BadInput, InternalServerError
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import typed_models
-from zatotx.service.io.elements import Element, as_mapping
+from zatotx.service.io.elements import Element, to_mapping
 from zatotx.service.io.input_sources import InputSources
-from zatotx.service.io.records import Field, convert_items, convert_response_record
+from zatotx.service.io.record_elements import DeclaredField, convert_items, convert_response_record
 from zatotx.service.io.validation_error import ValidationError, json_type_name
 from zatotx.service.io.zato_model_defaults import set_zato_defaults
 
 
 class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
-    """Raised if a service's response does not match its declared output. The exception lists each error with its
+    """Raised if the response of a service does not match its declared output. The exception lists each error with its
     path."""
 
     def __init__(self, service: str, errors: Sequence[tuple[str, str]], cid: str | None = None) -> None:
@@ -36,7 +36,7 @@ class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
 class ElementsInput:
     """The declared input of a service, if it is declared by names and elements (SimpleIO, short form)."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[DeclaredField, ...]
     params_only: bool = False
 
     def read(self, sources: InputSources) -> Bunch:
@@ -141,7 +141,7 @@ class TypedInput:
 class ElementsOutput:
     """The declared output of a service, if it is declared by names and elements."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[DeclaredField, ...]
     element: str = ''  # Zato's response_elem, '' for none
     repeated: bool = False
     date_time_format: str = ''
@@ -152,12 +152,12 @@ class ElementsOutput:
         """Return the dict, or list of dicts, to serialize. Raises ValidationError listing every mistake."""
         if self.repeated:
             if not isinstance(payload, (list, tuple)):
-                payload = list(payload) if hasattr(payload, '__iter__') and as_mapping(payload) is None else [payload]
+                payload = list(payload) if hasattr(payload, '__iter__') and to_mapping(payload) is None else [payload]
             return convert_items(payload, self._write_record)
         return self._write_record(payload)
 
     def _write_record(self, source: Any) -> dict[str, Any]:
-        mapping = source if isinstance(source, Mapping) else as_mapping(source)
+        mapping = source if isinstance(source, Mapping) else to_mapping(source)
         record = convert_response_record(self.fields, source if mapping is None else mapping, self.date_time_format)
         return self._without_empty(record) if self.skip_empty else record
 
@@ -206,7 +206,7 @@ class TypedOutput:
 
 def _to_mapping(value: Any, fields: Sequence[typed_models.ModelField]) -> Any:
     """Return an object with attributes, such as a database row, as a mapping with the model's keys."""
-    mapping = as_mapping(value)
+    mapping = to_mapping(value)
     if mapping is not None or not fields or isinstance(value, (str, bytes, list, int, float)) or value is None:
         return value if mapping is None else mapping
     return {field_.key: getattr(value, field_.name) for field_ in fields if hasattr(value, field_.name)}

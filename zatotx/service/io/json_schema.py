@@ -12,37 +12,37 @@ from collections.abc import Iterable
 from typing import Any
 
 from zatotx.model.errors import BadInput
-from zatotx.rules.openapi.json_example import REF, Schema, resolve_reference
-from zatotx.rules.openapi.model import (
+from zatotx.rules.openapi.component_registry import ERROR_RESPONSES
+from zatotx.rules.openapi.document_input import (
     DECIMAL,
     FLOAT,
     ExampleInput,
     InputField,
-    SchemaWithComponents,
+    JsonSchemaWithComponents,
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.schema_registry import ERROR_RESPONSES
+from zatotx.rules.openapi.json_example import REF, Schema, resolve_reference
 from zatotx.service.io import elements as e
-from zatotx.service.io.elements import FALSE, TRUE, DateTimeElement, Element, as_mapping, format_datetime
+from zatotx.service.io.elements import FALSE, TRUE, BaseDateElement, Element, format_datetime, to_mapping
 from zatotx.service.io.input_sources import InputSources
 from zatotx.service.io.io_declaration import ElementsInput, ElementsOutput, Input, Output, TypedInput
-from zatotx.service.io.model_schema import model_schema
-from zatotx.service.io.records import Field, ListOfDicts, PlainElement, Record
+from zatotx.service.io.model_json_schema import model_schema
+from zatotx.service.io.record_elements import DeclaredField, ListOfDicts, Record, UntypedElement
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.source_analysis import analyze_source
 
 __all__ = [
     'ElementsInput',
-    'input_schema',
-    'may_be_empty',
+    'field_input_schema',
     'object_schema',
     'openapi_input_shape',
     'openapi_output_shape',
     'openapi_service_shape',
     'output_schema',
     'text_input_schema',
+    'treats_empty_as_absent',
 ]
 
 
@@ -87,11 +87,11 @@ _SCHEMAS: tuple[tuple[type[Element], Schema, Schema, Schema | None], ...] = (
     (e.UUID, {**_STRING, 'format': 'uuid'}, {**_STRING, 'format': 'uuid'}, None),
     (e.CSV, {**_STRING, **_CSV}, {'type': ['string', 'array'], **_CSV}, {**_TEXTS, **_CSV}),
     (e.AsIs, {'type': [*_ANY_TYPE, 'null']}, {'type': [*_ANY_TYPE, 'null']}, _TEXTS),
-    (PlainElement, {'type': [*_ANY_TYPE, 'null']}, {'type': _ANY_TYPE}, _STRING),
+    (UntypedElement, {'type': [*_ANY_TYPE, 'null']}, {'type': _ANY_TYPE}, _STRING),
 )  # fmt: skip
 
 
-def input_schema(field: Field) -> Schema:
+def field_input_schema(field: DeclaredField) -> Schema:
     """Return the schema of a field in JSON or XML input."""
     element = field.element
     if isinstance(element, ListOfDicts):
@@ -100,31 +100,31 @@ def input_schema(field: Field) -> Schema:
         schema = object_schema(element.fields)
     else:
         schema = _element_schema(element, 1)
-    if may_be_empty(field):
+    if treats_empty_as_absent(field):
         return _or_empty(schema)
     return {**schema, 'minLength': 1} if field.strict_empty and 'string' in schema.get('type', '') else schema
 
 
-def text_input_schema(field: Field) -> Schema:
-    """Return the schema of a field in path, query and form. The function `may_be_empty` says whether its value may be
-    empty."""
+def text_input_schema(field: DeclaredField) -> Schema:
+    """Return the schema of a field in path, query and form. The function `treats_empty_as_absent` says whether its
+    value may be empty."""
     element = field.element
     if isinstance(element, e.List) and not isinstance(element, ListOfDicts):
         return {'type': 'array', 'items': _STRING, **({'minItems': 1} if field.required else {})}
-    return input_schema(field) if isinstance(element, (Record, e.List)) else _element_schema(element, 2)
+    return field_input_schema(field) if isinstance(element, (Record, e.List)) else _element_schema(element, 2)
 
 
-def may_be_empty(field: Field) -> bool:
+def treats_empty_as_absent(field: DeclaredField) -> bool:
     """Return whether null and '' count as an absent value of a field."""
     return not field.required or field.strict_empty is False
 
 
-def object_schema(fields: Iterable[Field]) -> Schema:
+def object_schema(fields: Iterable[DeclaredField]) -> Schema:
     """Return the schema of an input object with the given fields, or of any object if no fields are given."""
     fields = tuple(fields)
     schema: dict[str, Any] = {'type': 'object'}
     if fields:
-        schema['properties'] = {field.name: input_schema(field) for field in fields}
+        schema['properties'] = {field.name: field_input_schema(field) for field in fields}
     required = [field.name for field in fields if field.required]
     return {**schema, 'required': required} if required else schema
 
@@ -144,7 +144,7 @@ def _with_required(schema: dict[str, Any], names: list[str]) -> Schema:
     return {**schema, 'required': names} if names else schema
 
 
-def _output_field_schema(field: Field, date_time_format: str = '') -> Schema:
+def _output_field_schema(field: DeclaredField, date_time_format: str = '') -> Schema:
     """Return the schema of a field in output, which may be null."""
     element = field.element
     if isinstance(element, ListOfDicts):
@@ -174,7 +174,7 @@ def _output_record_schema(record: Record) -> Schema:
 
 def _element_schema(element: Element, column: int, date_time_format: str = '') -> Schema:
     """Return the schema of an element; `column` is 0 for output, 1 for JSON input, 2 for text input."""
-    if isinstance(element, DateTimeElement):
+    if isinstance(element, BaseDateElement):
         return _moment_schema(element, date_time_format)
     if isinstance(element, e.List):
         return {'type': 'array', 'items': {}}
@@ -193,7 +193,7 @@ def _or_empty(schema: Schema) -> Schema:
     return {'anyOf': [schema, {'enum': ['', None]}]}
 
 
-def _moment_schema(element: DateTimeElement, date_time_format: str = '') -> Schema:
+def _moment_schema(element: BaseDateElement, date_time_format: str = '') -> Schema:
     kind = 'date' if isinstance(element, e.Date) else 'date-time'
     format_ = element.date_time_format or date_time_format
     if not format_:
@@ -209,7 +209,7 @@ def openapi_service_shape(entry: ServiceEntry) -> ServiceModel:
     if output is not None and io.output is not None and io.output.element:
         element = io.output.element
         schema = {'type': 'object', 'properties': {element: output.schema}, 'required': [element]}
-        output = SchemaWithComponents(schema, output.components)
+        output = JsonSchemaWithComponents(schema, output.components)
     facts = analyze_source(entry.cls, Service)
     return ServiceModel(
         name=entry.name,
@@ -240,10 +240,10 @@ def openapi_input_shape(declared: Input, service: str) -> ServiceInput:
     fields = tuple(
         InputField(
             field.name,
-            input_schema(field),
+            field_input_schema(field),
             field.required,
             text_schema=text_input_schema(field),
-            empty_means_absent=may_be_empty(field),
+            empty_means_absent=treats_empty_as_absent(field),
         )
         for field in declared.fields
     )
@@ -252,28 +252,28 @@ def openapi_input_shape(declared: Input, service: str) -> ServiceInput:
                       accepts=lambda example: _accepts(declared, example))
 
 
-def openapi_output_shape(declared: Output, service: str) -> SchemaWithComponents:
+def openapi_output_shape(declared: Output, service: str) -> JsonSchemaWithComponents:
     """Return the OpenAPI model of declared output, without its response element."""
     if not isinstance(declared, ElementsOutput):
         return _model(declared.model)
     record = _named(f'{service}.output', output_schema(declared))
     return (
-        SchemaWithComponents({'type': 'array', 'items': record.schema}, record.components)
+        JsonSchemaWithComponents({'type': 'array', 'items': record.schema}, record.components)
         if declared.repeated
         else record
     )
 
 
-def _named(name: str, schema: Schema) -> SchemaWithComponents:
-    return SchemaWithComponents({'$ref': f'{REF}{name}'}, {name: schema})
+def _named(name: str, schema: Schema) -> JsonSchemaWithComponents:
+    return JsonSchemaWithComponents({'$ref': f'{REF}{name}'}, {name: schema})
 
 
-def _model(model: Any) -> SchemaWithComponents:
+def _model(model: Any) -> JsonSchemaWithComponents:
     schema, components = model_schema(model)
-    return SchemaWithComponents(schema, components)
+    return JsonSchemaWithComponents(schema, components)
 
 
-def _model_fields(type_shape: SchemaWithComponents) -> tuple[InputField, ...]:
+def _model_fields(type_shape: JsonSchemaWithComponents) -> tuple[InputField, ...]:
     """Return the fields of a model that is an object; none for other models."""
     schema = resolve_reference(type_shape.schema, type_shape.components)
     required = schema.get('required', ())
@@ -287,7 +287,7 @@ def _model_fields(type_shape: SchemaWithComponents) -> tuple[InputField, ...]:
 def _accepts(declared: Input, example: ExampleInput) -> bool:
     """Return whether the declaration accepts an example input."""
     payload = example.body if example.json else None
-    sources = InputSources(as_mapping(payload) or {}, example.text, payload)
+    sources = InputSources(to_mapping(payload) or {}, example.text, payload)
     sources.is_json_body = example.json
     try:
         declared.read(sources)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.service.io.elements import Secret, as_mapping
+from zatotx.service.io.elements import Secret, to_mapping
 from zatotx.service.response import Payload, payload_content
 
 MASK = '******'
@@ -38,7 +38,7 @@ def format_for_log(service: Any, side: str, suppress_keys: Iterable[str] = ()) -
 def mask_secrets(value: Any, secret_keys: set[str]) -> Any:
     """Return a copy of `value` as plain dicts and lists, in which the values of all keys in `secret_keys` are masked at
     any depth."""
-    mapping = as_mapping(value)
+    mapping = to_mapping(value)
     if mapping is not None:
         return {key: MASK if key in secret_keys else mask_secrets(item, secret_keys) for key, item in mapping.items()}
     if isinstance(value, (list, tuple)):

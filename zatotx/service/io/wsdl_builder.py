@@ -8,18 +8,18 @@ from typing import Any
 import msgspec.inspect as mi
 from attrs import define, field, frozen
 
+from zatotx.interfaces.services import IServiceEntry
 from zatotx.model.errors import Conflict
 from zatotx.service.io import elements as e
-from zatotx.service.io.elements import DateTimeElement
+from zatotx.service.io.elements import BaseDateElement
 from zatotx.service.io.elements import Element as Declared
 from zatotx.service.io.io_declaration import ElementsOutput, Input, Output, ServiceIO, TypedInput
-from zatotx.service.io.records import Dict, Field, ListOfDicts, Record
+from zatotx.service.io.record_elements import DeclaredField, Dict, ListOfDicts, Record
 from zatotx.service.io.xml_codec import ITEM_LIST
 from zatotx.service.io.xml_shape_builder import DICT
-from zatotx.service.service_entry import ServiceEntry
-from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name, unquote_action
+from zatotx.wire.soap.soap_action import operation_message_namespace, operation_name, response_name, unquote_action
 from zatotx.wire.soap.wsdl_writer import DOCUMENT, RPC, WsdlOperation
-from zatotx.wire.xml.writer import ITEM, KEY, VALUE, is_name
+from zatotx.wire.xml.writer import ITEM, KEY, VALUE, is_xml_name
 from zatotx.wire.xml.xsd_writer import (
     STRING,
     AnyType,
@@ -141,12 +141,12 @@ def _model_of(info: Any) -> Hashable:
     return (cls, repr(info.fields)) if getattr(cls, '__parameters__', ()) else cls
 
 
-def _field_element(field: Field) -> XsdElement:
+def _field_element(field: DeclaredField) -> XsdElement:
     return XsdElement(field.name, _element_type(field.element), required=field.required,
                    nillable=field.element.takes_null and not field.required)
 
 
-def _output_element(field: Field, declared: ElementsOutput) -> XsdElement:
+def _output_element(field: DeclaredField, declared: ElementsOutput) -> XsdElement:
     """Return the element of an output field, which may be missing or empty if the service did not set it."""
     may_be_missing = bool(declared.skip_empty) and field.name not in declared.force_empty
     type_ = _pairs_type(field.element) or _element_type(field.element)
@@ -167,7 +167,7 @@ def _element_type(element: Declared) -> XsdType:
         return XsdSequence((XsdElement(ITEM, STRING, is_repeated=True),))
     if isinstance(element, Record):
         return _record_type(element)
-    if isinstance(element, DateTimeElement):
+    if isinstance(element, BaseDateElement):
         return STRING if element.date_time_format else XsdScalar('date' if isinstance(element, e.Date) else 'dateTime')
     return XsdScalar(next((name for kind, name in _ELEMENTS if isinstance(element, kind)), 'string'))
 
@@ -200,11 +200,11 @@ _RPC = 'Rpc'  # suffix of the names of types with unqualified elements
 
 
 @frozen
-class WsdlChannel:
+class WsdlChannelInput:
     """An active SOAP channel (plugins.http.schema.SoapChannel) and its service, from which WSDL is generated."""
 
     channel: Any
-    entry: ServiceEntry
+    entry: IServiceEntry
     doc: str
 
 
@@ -233,21 +233,21 @@ class _Namespace:
                       elements=tuple(element for element, _ in self.elements.values()))
 
 
-class WsdlBuilder:
+class UrlWsdlBuilder:
     """Builds the WSDL description of one URL from the operations of its channels."""
 
     def __init__(self) -> None:
         self.operations: list[WsdlOperation] = []
         self._namespaces: dict[tuple[str, bool], _Namespace] = {}
 
-    def add_channel(self, offered: WsdlChannel) -> None:
+    def add_channel(self, offered: WsdlChannelInput) -> None:
         """Add the operation of a channel. Raises Conflict."""
         channel, entry = offered.channel, offered.entry
         io: ServiceIO = entry.metadata.io
         action = unquote_action(channel.soap_action)
         name = operation_name(action, entry.name, channel.operation)
         rpc = channel.style == RPC
-        response_namespace = message_namespace(channel.namespace, entry.name, io.namespace)
+        response_namespace = operation_message_namespace(channel.namespace, entry.name, io.namespace)
         request_namespace = response_namespace if rpc or not io.namespace else io.namespace
         request, response = io.request_elem or name, '' if channel.one_way else io.element or response_name(name)
         request_types = self._namespace(request_namespace, rpc)
@@ -293,7 +293,7 @@ def _message_parts(message_type: XsdType, operation: str, types: XsdTypes) -> tu
     return tuple(
         XsdElement(element.name, _named_type(element, operation, types))
         for element in elements
-        if is_name(element.name)
+        if is_xml_name(element.name)
     )
 
 

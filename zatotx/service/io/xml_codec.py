@@ -6,7 +6,7 @@ The same code reads XML and SOAP, whose payload is the first element of the Body
 from __future__ import annotations
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import evolve
@@ -15,21 +15,22 @@ from zatotx.model.errors import BadInput, InternalServerError
 from zatotx.model.message import Message, ServiceResult
 from zatotx.service.io.input_sources import XML
 from zatotx.service.io.io_declaration import NO_SERVICE_IO, ElementsOutput, ServiceIO, TypedOutput
-from zatotx.service.io.xml_shape_builder import xml_input_shape, xml_output_shape
-from zatotx.service.io.xml_shapes import ANY_SHAPE, ListShape, XmlShape
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import to_body_content
-from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name
-from zatotx.wire.xml.parser import Element, PlainElement, ensure_own_tree, is_element, to_bytes
+from zatotx.wire.soap.soap_action import operation_message_namespace, operation_name, response_name
+from zatotx.wire.xml.parser import Element, PlainLxmlElements, ensure_own_tree, is_element, serialize_document
 from zatotx.wire.xml.writer import (
     ITEM,
     TOO_DEEPLY_NESTED,
     NotRepresentable,
     SerializedElement,
     escape_text,
-    is_name,
+    is_xml_name,
     wrap_in_root,
 )
+
+if TYPE_CHECKING:
+    from zatotx.service.io.xml_shapes import XmlShape
 
 LARGE_DOCUMENT = 64 * 1024  # bytes of a document; processing it takes some milliseconds
 
@@ -62,10 +63,12 @@ def read_element_values(payload: Any, io: ServiceIO = NO_SERVICE_IO, message: Me
     key = ('xml_in', namespace)
     shape: XmlShape | None = io.shape_cache.get(key)
     if shape is None:
+        from zatotx.service.io.xml_shape_builder import xml_input_shape  # loaded with the first XML message
+
         shape = io.shape_cache[key] = xml_input_shape(io, namespace)
     if message is None or message.parsed is None or not io.use_text:  # other code uses the same elements
         return shape.read(_request_element(payload, io) if io.request_elem else payload)
-    with PlainElement(payload):
+    with PlainLxmlElements(payload):
         return shape.read(_request_element(payload, io) if io.request_elem else payload)
 
 
@@ -93,7 +96,8 @@ def serialize_response(outcome: ServiceResult, io: ServiceIO, message: Message, 
     """
     value = outcome.value
     if message.channel.soap is None and is_element(value) and not outcome.element:
-        outcome.value = SerializedElement(to_bytes(value))  # serialized here, which is a thread for large documents
+        # serialized here, which is a thread for large documents
+        outcome.value = SerializedElement(serialize_document(value))
         return
     text = isinstance(value, (str, bytes))
     wrap_text = text and message.channel.soap is not None and not _is_markup(value)
@@ -124,7 +128,7 @@ def build_response_element(value: Any, io: ServiceIO, message: Message, *, inter
     themselves. Raises NotRepresentable for values that XML cannot represent.
     """
     name, namespace = _names(io, message, internal)
-    if not is_name(name):
+    if not is_xml_name(name):
         raise NotRepresentable(f'The response_elem {name!r} is no name for an XML element')
     pieces: list[str] = []
     output = io.output
@@ -154,13 +158,15 @@ def _names(io: ServiceIO, message: Message, internal: bool) -> tuple[str, str]:
     service = message.service
     operation = response_name(operation_name(soap.action, service, soap.operation))
     name = operation if soap.rpc else io.element or operation
-    return name, message_namespace(soap.namespace, service, declared)
+    return name, operation_message_namespace(soap.namespace, service, declared)
 
 
 def _write_items(pieces: list[str], io: ServiceIO, value: Any) -> None:
     """Write `<item>`, or `<item_list>` for repeated output."""
     output = io.output
     if output.repeated if isinstance(output, ElementsOutput) else isinstance(value, list):
+        from zatotx.service.io.xml_shapes import ListShape
+
         ListShape(_shape(io)).write(pieces, ITEM_LIST, value)
     else:
         _shape(io).write(pieces, ITEM, value)
@@ -174,5 +180,8 @@ def _shape(io: ServiceIO) -> XmlShape:
     """Return the cached shape of one record, or of the model."""
     shape: XmlShape | None = io.shape_cache.get(_OUT)
     if shape is None:
+        from zatotx.service.io.xml_shape_builder import xml_output_shape
+        from zatotx.service.io.xml_shapes import ANY_SHAPE
+
         shape = io.shape_cache[_OUT] = ANY_SHAPE if io.output is None else xml_output_shape(io.output)
     return shape

@@ -13,12 +13,11 @@ from attrs import evolve
 from zatotx.service.io import elements as e
 from zatotx.service.io.elements import Element
 from zatotx.service.io.io_declaration import ElementsOutput, Output, ServiceIO, TypedInput
-from zatotx.service.io.records import Dict, ListOfDicts, PlainElement, Record
+from zatotx.service.io.record_elements import Dict, ListOfDicts, Record, UntypedElement
 from zatotx.service.io.xml_shapes import (
     ANY_SHAPE,
     TEXT_SHAPE,
     IntTagShape,
-    InvalidNameShape,
     ListShape,
     MappingShape,
     NumberShape,
@@ -27,9 +26,10 @@ from zatotx.service.io.xml_shapes import (
     ScalarShape,
     TupleShape,
     UnionShape,
+    UnwritableNameShape,
     XmlShape,
 )
-from zatotx.wire.xml.writer import is_name
+from zatotx.wire.xml.writer import is_xml_name
 
 DICT = 'dict'  # Zato's name of the items in a list of dicts that is output
 SCALAR = ScalarShape()
@@ -64,7 +64,7 @@ def xml_element_shape(element: Element, use_text: bool = True) -> XmlShape:
         return ListShape(ANY_SHAPE)
     if isinstance(element, Record):
         return _record_shape(element, pairs=isinstance(element, Dict))
-    if isinstance(element, (PlainElement, e.AsIs)):
+    if isinstance(element, (UntypedElement, e.AsIs)):
         return ANY_SHAPE if use_text else RawElementShape()
     return TEXT_SHAPE if isinstance(element, _TEXTS) else SCALAR
 
@@ -78,7 +78,7 @@ def _record_shape(record: Record, *, pairs: bool) -> XmlShape:
 
 def _named(fields: Iterable[tuple[str, XmlShape]]) -> dict[str, XmlShape]:
     """Return the shapes by name; fields whose name is not a valid XML name cannot be written."""
-    return {name: shape if is_name(name) else InvalidNameShape() for name, shape in fields}
+    return {name: shape if is_xml_name(name) else UnwritableNameShape() for name, shape in fields}
 
 
 def xml_model_shape(model: Any, namespace: str = '') -> XmlShape:

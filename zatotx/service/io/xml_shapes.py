@@ -8,7 +8,7 @@ is a text, or a list of one item.
     list        <tags><item>a</item><item>b</item></tags>, also read: <tags>a</tags><tags>b</tags>
     pairs       <codes><item><key>a</key><value>1</value></item></codes>, also read: <codes><a>1</a></codes>
 
-Elements are plain ones (wire.xml.parser.PlainElement, the fast way) or those of lxml.objectify, whose `len` and
+Elements are plain ones (wire.xml.parser.PlainLxmlElements, the fast way) or those of lxml.objectify, whose `len` and
 iteration are about siblings and take time proportional to their number: only `getchildren` returns the children.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from zatotx.wire.xml.parser import Element, is_nil, local_name, text_of
-from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, is_name, write_value
+from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, is_xml_name, write_value
 
 ITEMS = frozenset((ITEM, 'item_dict', 'dict'))  # Zato's names of list items
 _PAIR = frozenset((KEY, VALUE))
@@ -276,7 +276,7 @@ class IntTagShape(XmlShape):
         return int(text) if text.isdecimal() else text
 
 
-class InvalidNameShape(XmlShape):
+class UnwritableNameShape(XmlShape):
     """The XML form of a field whose name is not a valid XML name. Writing such a field fails."""
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
@@ -335,7 +335,7 @@ def write_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShap
 
 def undeclared_shape(name: str) -> XmlShape:
     """Return the shape of a field that is not declared. Raises NotRepresentable if its name is not a valid XML name."""
-    if not is_name(name):
+    if not is_xml_name(name):
         raise NotRepresentable(f'The name {name!r} is none for an XML element')
     return ANY_SHAPE
 

@@ -12,12 +12,15 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import ICommands, IPipelinedCommands, ITransactions, RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.testing.kit_redis import container_commands, key_commands, sorted_set_commands, string_commands
+from zatotx.testing.kit_redis import collection_commands, key_and_server_commands, sorted_set_commands, string_commands
 from zatotx.testing.kit_redis.keyspace import Keyspace, to_bytes, to_text
 
 _COMMANDS: dict[str, Callable[..., Any]] = {
-    **string_commands.COMMANDS, **key_commands.COMMANDS, **container_commands.COMMANDS, **sorted_set_commands.COMMANDS,
-}  # fmt: skip
+    **string_commands.COMMANDS,
+    **key_and_server_commands.COMMANDS,
+    **collection_commands.COMMANDS,
+    **sorted_set_commands.COMMANDS,
+}
 
 
 @implementer(ICommands, IPipelinedCommands, ITransactions)

@@ -10,7 +10,12 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from zope.interface import implementer
 
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
-from zatotx.rules.redis.data_dictionary import DataDictionary, decode_dictionary, encode_dictionary, lookup_key
+from zatotx.rules.redis.data_dictionary import (
+    DataDictionary,
+    decode_dictionary,
+    encode_dictionary,
+    translation_lookup_key,
+)
 from zatotx.testing.kit_redis.client import MemoryRedis
 
 T = TypeVar('T')
@@ -50,7 +55,7 @@ class MemoryDataDictionaryStore:
 
     def translate(self, system1: str, key1: str, value1: str, system2: str, key2: str) -> Deferred[str | None]:
         """See IDataDictionaryStore."""
-        return self._done(lambda: self.lookup.get(lookup_key(system1, key1, value1, system2, key2)))
+        return self._done(lambda: self.lookup.get(translation_lookup_key(system1, key1, value1, system2, key2)))
 
     def _done(self, function: Callable[[], Any]) -> Deferred[Any]:
         return fail(self.redis.error) if self.redis.error is not None else maybeDeferred(function)

@@ -119,7 +119,7 @@ def format_float(number: float) -> str:
     return f'{number:.0f}' if number == int(number) and abs(number) < 1e17 else repr(number)
 
 
-def bounds(start: str, end: str, length: int) -> tuple[int, int]:
+def redis_range_to_slice(start: str, end: str, length: int) -> tuple[int, int]:
     """Convert a Redis range to a slice. The end of a Redis range is inclusive, and negative indices count from the
     end."""
     first, last = parse_int(start), parse_int(end)

@@ -20,7 +20,7 @@ from zatotx.rules.redis.cache_size_limits import DEFAULT_LIMITS, CacheSizeLimits
 from zatotx.testing.kit_redis.cache_store import MemoryCacheStore
 from zatotx.testing.kit_redis.client import MemoryRedis
 from zatotx.testing.kit_redis.data_dictionary_store import MemoryDataDictionaryStore
-from zatotx.testing.memory_redis_components import memory_leases
+from zatotx.testing.memory_redis_components import make_memory_lease_store
 
 _NO_SCRIPTS = 'a Redis in memory runs no Lua: test such a service with a real Redis'
 
@@ -65,4 +65,4 @@ def memory_service_redis(
     commands = ServiceCommands(memory, MemoryFencedWriter(memory), lambda: _NO_SCRIPTS)
     cache_store = MemoryCacheStore(memory, now or clock.seconds, limits)
     dictionary, usage = MemoryDataDictionaryStore(memory), CacheUsage(clock, limits)
-    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, dictionary, usage)
+    return MemoryServiceRedis(memory, commands, make_memory_lease_store(clock), cache_store, dictionary, usage)

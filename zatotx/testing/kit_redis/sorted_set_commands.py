@@ -6,8 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zatotx.testing.kit_redis.key_commands import match_option
-from zatotx.testing.kit_redis.keyspace import Keyspace, SortedSet, bounds, format_float, parse_float, parse_int
+from zatotx.testing.kit_redis.key_and_server_commands import match_pattern_of_options
+from zatotx.testing.kit_redis.keyspace import (
+    Keyspace,
+    SortedSet,
+    format_float,
+    parse_float,
+    parse_int,
+    redis_range_to_slice,
+)
 
 
 def _sorted_set(space: Keyspace, key: str) -> SortedSet:
@@ -63,7 +70,7 @@ def _range(reverse: bool) -> Callable[..., list[str]]:
     def zrange(space: Keyspace, key: str, start: str, end: str, *options: str) -> list[str]:
         items = _sorted_set(space, key).ordered()
         items = items[::-1] if reverse else items
-        first, last = bounds(start, end, len(items))
+        first, last = redis_range_to_slice(start, end, len(items))
         return _reply(items[first:last], 'WITHSCORES' in [option.upper() for option in options])
 
     return zrange
@@ -115,7 +122,7 @@ def zremrangebyscore(space: Keyspace, key: str, minimum: str, maximum: str) -> i
 
 
 def zscan(space: Keyspace, key: str, cursor: str, *options: str) -> list[Any]:
-    matches = match_option(options).fullmatch
+    matches = match_pattern_of_options(options).fullmatch
     return ['0', _reply([item for item in _sorted_set(space, key).ordered() if matches(item[0])], True)]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from zatotx.interfaces.redis import RedisError
 from zatotx.testing.kit_redis.keyspace import (
     Keyspace,
-    bounds,
     format_float,
     parse_float,
     parse_int,
+    redis_range_to_slice,
     to_bytes,
     to_text,
 )
@@ -104,7 +104,7 @@ def strlen(space: Keyspace, key: str) -> int:
 
 def getrange(space: Keyspace, key: str, start: str, end: str) -> str:
     data = to_bytes(space.get(key, str) or '')
-    first, last = bounds(start, end, len(data))
+    first, last = redis_range_to_slice(start, end, len(data))
     return to_text(data[first:last])
 
 
@@ -149,7 +149,7 @@ def setbit(space: Keyspace, key: str, offset: str, value: str) -> int:
 
 def bitcount(space: Keyspace, key: str, start: str = '0', end: str = '-1') -> int:
     data = to_bytes(space.get(key, str) or '')
-    first, last = bounds(start, end, len(data))
+    first, last = redis_range_to_slice(start, end, len(data))
     return sum(byte.bit_count() for byte in data[first:last])
 
 

@@ -55,17 +55,18 @@ def parse_x_forwarded_for(value: str) -> Iterator[str]:
     """Yield the addresses of an X-Forwarded-For field in reverse order. '' stands for an unknown address. Raises
     Malformed at an invalid element."""
     for element in _reversed_elements(value):
-        yield '' if element.lower() == _UNKNOWN else parse_address(element)
+        yield '' if element.lower() == _UNKNOWN else parse_forwarded_address(element)
 
 
-def x_forwarded_element(value: str, elements_after: int) -> str:
-    """Return an element of X-Forwarded-Proto or X-Forwarded-Host. It is the element that is followed by
-    `elements_after` elements, the first element if there are fewer, or '' if the field is empty. Raises Malformed."""
+def select_x_forwarded_element(value: str, elements_after: int) -> str:
+    """Return one element of an X-Forwarded-Proto or X-Forwarded-Host list, selected by its position from the end:
+    `elements_after` elements follow it. Returns the first element if the list is too short, or '' if the field is
+    empty. Raises Malformed."""
     elements = list(islice(_reversed_elements(value), elements_after + 1))
     return elements[-1] if elements else ''
 
 
-def parse_address(text: str) -> str:
+def parse_forwarded_address(text: str) -> str:
     """Parse an IP address with an optional port, and return the address in canonical form; IPv4-mapped IPv6 addresses
     become IPv4 addresses. Raises Malformed."""
     host = text
@@ -116,7 +117,7 @@ def _node_address(text: str) -> str:
         port = colon + port
     if port and port[:2] != f':{_OBFUSCATED}' and not _is_port(port):
         raise Malformed('Forwarded has a port that is none, or an address of IPv6 without brackets')
-    return '' if name.lower() == _UNKNOWN or name[:1] == _OBFUSCATED else parse_address(name)
+    return '' if name.lower() == _UNKNOWN or name[:1] == _OBFUSCATED else parse_forwarded_address(name)
 
 
 def _reversed_elements(value: str) -> Iterator[str]:

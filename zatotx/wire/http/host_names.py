@@ -9,7 +9,7 @@ import idna
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['Malformed', 'ascii_host', 'is_address', 'is_loopback']
+__all__ = ['Malformed', 'is_address', 'is_loopback', 'normalize_host']
 
 _MAX_LENGTH = 253  # maximum length of a name (RFC 1035 §2.3.4) in characters
 _MAX_LABEL_LENGTH = 63
@@ -34,7 +34,7 @@ def is_loopback(host: str) -> bool:
     return host == 'localhost' or host.endswith('.localhost')
 
 
-def ascii_host(host: str) -> str:
+def normalize_host(host: str) -> str:
     """Return the host in canonical form. A host name is converted to ASCII (IDNA 2008 with UTS 46) in lower case, and
     an address to its shortest form without brackets. Raises Malformed for an invalid host name."""
     if host[:1] == '[' and host[-1:] == ']':

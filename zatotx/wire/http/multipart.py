@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from zatotx.wire.malformed import Malformed
 
@@ -64,6 +63,8 @@ class MultipartForm(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_boundary(content_type: bytes) -> str:
     """Return the boundary parameter of a Content-Type field. Raises Malformed."""
+    from multipart import parse_options_header  # loaded with the first form
+
     field = content_type.decode('latin-1')
     kind, options = parse_options_header(field)
     _check_unique_parameters(field, 'Content-Type')
@@ -80,6 +81,8 @@ def parse_multipart(
 ) -> MultipartForm:
     """Parse a multipart body. `read_at(start, size)` returns `size` bytes of the body from the position `start`. Raises
     Malformed."""
+    from multipart import MultipartError, PushMultipartParser
+
     reader = _FormReader(limits)
     try:
         with PushMultipartParser(
@@ -200,7 +203,9 @@ def _locate_files(segments: Iterable[Any], read_at: Callable[[int, int], bytes],
                        headers=dict(segment.headerlist), start=start, size=segment.size)
 
 
-def _describe_error(error: MultipartError, limits: MultipartLimits) -> str:
+def _describe_error(error: Exception, limits: MultipartLimits) -> str:
+    from multipart import ParserLimitReached
+
     text = str(error.args[0])  # further arguments are for developers
     message = text[:1].lower() + text[1:]
     if isinstance(error, ParserLimitReached):

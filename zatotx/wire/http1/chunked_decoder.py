@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from zatotx.wire.http1.header_fields import FORBIDDEN_TRAILERS, PROTECTED_FIELDS, parse_field_line
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 
 _HEX_DIGITS = b'0123456789abcdefABCDEF'
 _MAX_SIZE_DIGITS = 16  # maximum number of hex digits
@@ -36,7 +36,7 @@ class ChunkedDecoder:
     __slots__ = ('_body_remaining', '_chunk_remaining', '_extensions_remaining', '_limits', '_searched', '_state',
                  '_trailers', '_trailers_remaining')  # fmt: skip
 
-    def __init__(self, limits: ParserLimits) -> None:
+    def __init__(self, limits: HttpParserLimits) -> None:
         self._limits = limits
         self._state = _SIZE
         self._body_remaining = limits.body  # remaining bytes of data allowed
@@ -55,7 +55,7 @@ class ChunkedDecoder:
     def decode(self, buffer: bytes | bytearray, position: int) -> tuple[bytes, int]:
         """Decode `buffer` from `position` as far as possible; return (data, position of the unread rest).
 
-        Raises MessageRejected: 400 for invalid framing, 413 for the data, 431 for the trailers. Data decoded in the
+        Raises HttpMessageRejected: 400 for invalid framing, 413 for the data, 431 for the trailers. Data decoded in the
         same call before the error is lost, since the message is invalid.
         """
         pieces: list[bytes] = []
@@ -86,23 +86,25 @@ class ChunkedDecoder:
             self._state = _SIZE
             return position + 2
         if end and end != b'\r':
-            raise MessageRejected(400, 'A chunk is longer than its size says')
+            raise HttpMessageRejected(400, 'A chunk is longer than its size says')
         return position
 
     def _read_size(self, buffer: bytes | bytearray, position: int) -> int:
         line = self._take_line(buffer, position, _MAX_SIZE_DIGITS + self._extensions_remaining)
         if line is None:
             if len(buffer) - position >= _MAX_SIZE_DIGITS + self._extensions_remaining + 2:
-                raise MessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
+                raise HttpMessageRejected(
+                    400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes'
+                )
             return position
         digits, semicolon, _ = line.partition(b';')
         if digits.translate(None, _HEX_DIGITS) or not 0 < len(digits) <= _MAX_SIZE_DIGITS:
-            raise MessageRejected(400, 'The size of a chunk is not 1 to 16 hex digits')
+            raise HttpMessageRejected(400, 'The size of a chunk is not 1 to 16 hex digits')
         if semicolon:
             self._check_extensions(line[len(digits) :])
         self._chunk_remaining = int(digits, 16)  # bytes of this chunk
         if self._chunk_remaining > self._body_remaining:
-            raise MessageRejected(413, f'The body is longer than {self._limits.body} bytes')
+            raise HttpMessageRejected(413, f'The body is longer than {self._limits.body} bytes')
         self._body_remaining -= self._chunk_remaining
         self._state = _DATA if self._chunk_remaining else _TRAILERS
         return position + len(line) + 2
@@ -110,16 +112,16 @@ class ChunkedDecoder:
     def _check_extensions(self, text: bytes) -> None:
         self._extensions_remaining -= len(text)
         if self._extensions_remaining < 0:
-            raise MessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
+            raise HttpMessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
         if not _EXTENSIONS.match(text):
-            raise MessageRejected(400, 'A chunk extension is not ;name, ;name=token or ;name="text"')
+            raise HttpMessageRejected(400, 'A chunk extension is not ;name, ;name=token or ;name="text"')
 
     def _read_trailer(self, buffer: bytes | bytearray, position: int) -> int:
         longest = max(0, self._trailers_remaining - 2)  # the final empty line always fits
         line = self._take_line(buffer, position, longest)
         if line is None:
             if len(buffer) - position >= longest + 2:
-                raise MessageRejected(431, f'The trailers are longer than {self._limits.trailers} bytes')
+                raise HttpMessageRejected(431, f'The trailers are longer than {self._limits.trailers} bytes')
             return position
         if line:
             self._add_trailer(line)
@@ -132,10 +134,10 @@ class ChunkedDecoder:
         name, value = parse_field_line(line)
         key = name.lower()
         if key in FORBIDDEN_TRAILERS or (b'_' in key and key.replace(b'_', b'-') in PROTECTED_FIELDS):
-            raise MessageRejected(400, f'The field {key.decode("ascii")} may not stand in a trailer')
+            raise HttpMessageRejected(400, f'The field {key.decode("ascii")} may not stand in a trailer')
         self._trailers.append((name, value))
         if len(self._trailers) > self._limits.fields:
-            raise MessageRejected(431, f'There are more than {self._limits.fields} trailers')
+            raise HttpMessageRejected(431, f'There are more than {self._limits.fields} trailers')
 
     def _take_line(self, buffer: bytes | bytearray, position: int, longest: int) -> bytes | None:
         """Return the line at `position` without its end, or None if it is not complete within `longest` bytes."""
@@ -145,5 +147,5 @@ class ChunkedDecoder:
             return None
         self._searched = 0
         if end == position or buffer[end - 1] != 0x0D:
-            raise MessageRejected(400, 'A line feed without a carriage return stands in the chunked framing')
+            raise HttpMessageRejected(400, 'A line feed without a carriage return stands in the chunked framing')
         return bytes(buffer[position : end - 1])

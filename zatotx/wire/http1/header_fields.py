@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from zatotx.wire.http1.limits import MessageRejected
+from zatotx.wire.http1.message_limits import HttpMessageRejected
 
 DIGITS = b'0123456789'
 ALPHA = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'
@@ -44,24 +44,24 @@ FORBIDDEN_TRAILERS = (SINGLE_VALUE_FIELDS | PROTECTED_FIELDS | frozenset((
 ))) - {b'content-type'}
 
 
-def is_token(name: bytes) -> bool:
+def is_field_name_token(name: bytes) -> bool:
     """Return whether `name` is a token (RFC 9110 §5.6.2), as field names must be."""
     return bool(name) and not name.translate(None, TOKEN_CHARACTERS)
 
 
-def is_value(value: bytes) -> bool:
+def is_field_value(value: bytes) -> bool:
     """Return whether `value` has no control characters other than tab (RFC 9110 §5.5)."""
     return not value.translate(None, VALUE_CHARACTERS)
 
 
 def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
     """Parse one field line without its line ending. Returns the name as sent and the value without surrounding
-    whitespace. Raises MessageRejected (400)."""
+    whitespace. Raises HttpMessageRejected (400)."""
     name, colon, value = line.partition(b':')
-    if not colon or not is_token(name):
-        raise MessageRejected(400, 'A field line has no name of legal characters followed at once by a colon')
-    if not is_value(value):
-        raise MessageRejected(400, 'A field value has a control character')
+    if not colon or not is_field_name_token(name):
+        raise HttpMessageRejected(400, 'A field line has no name of legal characters followed at once by a colon')
+    if not is_field_value(value):
+        raise HttpMessageRejected(400, 'A field value has a control character')
     return name, value.strip(b' \t')
 
 
@@ -70,7 +70,7 @@ def check_lookalike_names(names: Iterable[bytes]) -> None:
     names must be in lower case."""
     for name in names:
         if b'_' in name and name.replace(b'_', b'-') in PROTECTED_FIELDS:
-            raise MessageRejected(
+            raise HttpMessageRejected(
                 400, f'The field {name.decode("ascii")} is spelled with _ where the field it imitates has -'
             )
 
@@ -80,7 +80,7 @@ def check_field_lengths(head: bytes, max_length: int) -> None:
     lines = iter(head.split(b'\r\n'))
     next(lines)
     if any(len(line) + 2 > max_length for line in lines):
-        raise MessageRejected(431, f'A field of the head is longer than {max_length} bytes')
+        raise HttpMessageRejected(431, f'A field of the head is longer than {max_length} bytes')
 
 
 def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -92,7 +92,7 @@ def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if key not in fields:
             fields[key] = value
         elif key in SINGLE_VALUE_FIELDS:
-            raise MessageRejected(400, f'The field {key.decode("ascii")} stands twice')
+            raise HttpMessageRejected(400, f'The field {key.decode("ascii")} stands twice')
         else:
             fields[key] += (b'; ' if key == b'cookie' else b', ') + value
     return fields
@@ -101,7 +101,7 @@ def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def parse_content_length(value: bytes) -> int:
     """Parse Content-Length, which must be 1 to 19 ASCII digits. Rejects other values (400)."""
     if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
-        raise MessageRejected(400, 'Content-Length is not one decimal number of at most 19 digits')
+        raise HttpMessageRejected(400, 'Content-Length is not one decimal number of at most 19 digits')
     return int(value)
 
 
@@ -113,22 +113,23 @@ def check_transfer_encoding(value: bytes) -> None:
         return
     *earlier, last = (coding.strip(b' \t').lower() for coding in value.split(b','))
     if last != b'chunked' or not all(map(_is_coding, earlier)):
-        raise MessageRejected(
+        raise HttpMessageRejected(
             400, 'Transfer-Encoding does not end in chunked, or is no list of codings with chunked once'
         )
     if earlier:
-        raise MessageRejected(501, 'Transfer-Encoding has a coding beside chunked', is_framing_error=True)
+        raise HttpMessageRejected(501, 'Transfer-Encoding has a coding beside chunked', is_framing_error=True)
 
 
 def _is_coding(coding: bytes) -> bool:
     """Return whether the text is a transfer coding other than chunked, with or without parameters."""
     name, *parameters = (part.strip(b' \t') for part in coding.split(b';'))
-    return is_token(name) and name != b'chunked' and all(map(_is_parameter, parameters))
+    return is_field_name_token(name) and name != b'chunked' and all(map(_is_parameter, parameters))
 
 
 def _is_parameter(parameter: bytes) -> bool:
     name, _, value = parameter.partition(b'=')
-    return is_token(name.rstrip(b' \t')) and is_token(value.lstrip(b' \t'))  # quoted strings are not used in practice
+    # quoted strings are not used in practice
+    return is_field_name_token(name.rstrip(b' \t')) and is_field_name_token(value.lstrip(b' \t'))
 
 
 def is_persistent(version: tuple[int, int], connection: bytes | None) -> bool:

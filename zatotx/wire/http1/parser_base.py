@@ -4,20 +4,20 @@ message bodies."""
 from __future__ import annotations
 
 from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 
 # Parser states.
 HEAD, FIXED_LENGTH, CHUNKED, UNTIL_CLOSE, END_OF_MESSAGE, FINISHED = range(6)
 
 
-class MessageParser:
+class HttpMessageParser:
     """Base class that parses the messages of one direction of a connection in sequence. Subclasses parse the heads of
     messages."""
 
     __slots__ = ('_body_remaining', '_buffer', '_chunks', '_error', '_keep_alive', '_limits', '_position', '_searched',
                  '_state')  # fmt: skip
 
-    def __init__(self, limits: ParserLimits) -> None:
+    def __init__(self, limits: HttpParserLimits) -> None:
         self._limits = limits
         self._state = HEAD
         self._buffer: bytes | bytearray = b''  # fed input
@@ -26,7 +26,7 @@ class MessageParser:
         self._body_remaining = 0  # remaining bytes of a body with Content-Length
         self._chunks: ChunkedDecoder | None = None
         self._keep_alive = True
-        self._error: MessageRejected | None = None
+        self._error: HttpMessageRejected | None = None
 
     @property
     def pending_bytes(self) -> int:
@@ -97,9 +97,9 @@ class MessageParser:
         stop = min(len(self._buffer), start + limit)
         new = self._buffer[start + self._searched - 1 : stop]
         if new.count(b'\n', 1) != new.count(b'\r\n'):
-            raise MessageRejected(400, 'A line feed without a carriage return stands in the head')
+            raise HttpMessageRejected(400, 'A line feed without a carriage return stands in the head')
         if len(self._buffer) - start >= limit:
-            raise MessageRejected(431, f'The head is longer than {limit} bytes')
+            raise HttpMessageRejected(431, f'The head is longer than {limit} bytes')
         self._searched = max(self._searched, stop - start - 3)
 
     def _next_fixed_length(self) -> bytes | None:

@@ -18,11 +18,11 @@ from zatotx.wire.http1.header_fields import (
     check_transfer_encoding,
     combine_fields,
     is_authority,
+    is_field_name_token,
     is_persistent,
-    is_token,
     parse_content_length,
 )
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 
 _SCHEMES = (b'http', b'https')
 
@@ -51,25 +51,25 @@ def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _check_escapes(target: bytes) -> None:
     if not HEX_PAIRS.issuperset(piece[:2] for piece in target.split(b'%')[1:]):
-        raise MessageRejected(400, 'The request target has a % that is not followed by two hex digits')
+        raise HttpMessageRejected(400, 'The request target has a % that is not followed by two hex digits')
     if b'%00' in target.partition(b'?')[0]:
-        raise MessageRejected(400, 'The path of the request target has an encoded NUL')
+        raise HttpMessageRejected(400, 'The path of the request target has an encoded NUL')
 
 
 def _authority_form(target: bytes) -> tuple[bytes, bytes, bytes]:
     if not is_authority(target) or not target.rpartition(b':')[2].isdigit():
-        raise MessageRejected(400, 'The target of CONNECT is not a host and a port')
+        raise HttpMessageRejected(400, 'The target of CONNECT is not a host and a port')
     return target, b'', target
 
 
 def _absolute_form(target: bytes) -> tuple[bytes, bytes, bytes]:
     scheme, separator, rest = target.partition(b'://')
     if not separator or scheme.lower() not in _SCHEMES:
-        raise MessageRejected(400, 'The request target is neither a path nor an absolute http or https URL')
+        raise HttpMessageRejected(400, 'The request target is neither a path nor an absolute http or https URL')
     end = min(position if position >= 0 else len(rest) for position in map(rest.find, (b'/', b'?', b'#')))
     authority = rest[:end].rpartition(b'@')[2]
     if not is_authority(authority):
-        raise MessageRejected(400, 'The authority of the request target is not a host with an optional port')
+        raise HttpMessageRejected(400, 'The authority of the request target is not a host with an optional port')
     path, _, query = rest[end:].partition(b'#')[0].partition(b'?')
     return path or b'/', query, authority
 
@@ -118,44 +118,45 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
     authority: bytes
 
 
-def parse_request_line(line: bytes, limits: ParserLimits) -> RequestLine:
-    """Parse a request line without its line ending. Raises MessageRejected, with status 400 if the line is malformed,
-    414 if the target is too long, 501 for an unknown method, and 505 for a version other than HTTP/1.
+def parse_request_line(line: bytes, limits: HttpParserLimits) -> RequestLine:
+    """Parse a request line without its line ending. Raises HttpMessageRejected, with status 400 if the line is
+    malformed, 414 if the target is too long, 501 for an unknown method, and 505 for a version other than HTTP/1.
 
     llhttp checks that the target is visible ASCII when the head is complete.
     """
     parts = line.split(b' ')
     if len(parts) != 3:
-        raise MessageRejected(
+        raise HttpMessageRejected(
             400, 'The request line is not a method, a target and a version with one space between each'
         )
     method, version = METHODS.get(parts[0]), VERSIONS.get(parts[2])
     if method is None or version is None:
         version = _fallback_version(parts[0], parts[2])
         if method is None:
-            raise MessageRejected(501, 'The method of the request is not known here', is_framing_error=True)
+            raise HttpMessageRejected(501, 'The method of the request is not known here', is_framing_error=True)
     if len(parts[1]) > limits.target:
-        raise MessageRejected(414, f'The request target is longer than {limits.target} bytes')
+        raise HttpMessageRejected(414, f'The request target is longer than {limits.target} bytes')
     return RequestLine(line, method, parts[1], version, *split_target(method, parts[1]))
 
 
 def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
     """Return the version to use for a request with an unknown version or method: HTTP/1.2 to 1.9 are treated as 1.1
     (RFC 9110 §2.5). Rejects malformed ones with 400, another major version with 505."""
-    if not is_token(method):
-        raise MessageRejected(400, 'The request line does not begin with a method')
+    if not is_field_name_token(method):
+        raise HttpMessageRejected(400, 'The request line does not begin with a method')
     name, major, dot, minor = version[:5], version[5:6], version[6:7], version[7:]
     if name != b'HTTP/' or dot != b'.' or not major.isdigit() or not minor.isdigit() or len(minor) != 1:
-        raise MessageRejected(400, 'The request line does not end in a version of HTTP')
+        raise HttpMessageRejected(400, 'The request line does not end in a version of HTTP')
     if major != b'1':
-        raise MessageRejected(505, 'HTTP/1.1 and HTTP/1.0 are spoken here', is_framing_error=True)
+        raise HttpMessageRejected(505, 'HTTP/1.1 and HTTP/1.0 are spoken here', is_framing_error=True)
     return (1, 0) if minor == b'0' else (1, 1)
 
 
-def parse_request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> RequestHead:
+def parse_request_head(line: RequestLine, head: bytes, limits: HttpParserLimits) -> RequestHead:
     """Parse a complete request head, from the request line (already parsed as `line`) to the empty line.
 
-    Raises MessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
+    Raises HttpMessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by
+    Transfer-Encoding.
     """
     if line.text[-1] > _MINOR_1:  # llhttp does not support later versions
         raw = parse_fields(b'%b1%b' % (line.text[:-1], head[len(line.text) :]))
@@ -164,7 +165,7 @@ def parse_request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> 
     if len(head) > limits.field:
         check_field_lengths(head, limits.field)
     if len(raw) > limits.fields:
-        raise MessageRejected(431, f'The head has more than {limits.fields} fields')
+        raise HttpMessageRejected(431, f'The head has more than {limits.fields} fields')
     headers = {name.lower(): value for name, value in raw}
     if len(headers) != len(raw):
         headers = combine_fields(raw)
@@ -175,9 +176,9 @@ def parse_request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> 
     host = get(b'host')
     if host is None:
         if version == (1, 1):
-            raise MessageRejected(400, 'A request of HTTP/1.1 must have the field Host')
+            raise HttpMessageRejected(400, 'A request of HTTP/1.1 must have the field Host')
     elif not is_authority(host):
-        raise MessageRejected(400, 'The field Host is not a host with an optional port')
+        raise HttpMessageRejected(400, 'The field Host is not a host with an optional port')
     if line.authority:
         headers[b'host'] = line.authority
     expects = get(b'expect', b'').lower() if version == (1, 1) else b''
@@ -202,28 +203,28 @@ class _FieldCollector:
 
 def parse_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[tuple[bytes, bytes]]:
     """Return the header fields of a complete head. Both the request parser and the response parser use this function.
-    Raises MessageRejected (400)."""
+    Raises HttpMessageRejected (400)."""
     collector = _FieldCollector()
     try:
         parser(collector).feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # CONNECT, or an upgrade request, which is ignored
     except httptools.HttpParserError as error:
-        raise MessageRejected(400, f'The head is not HTTP/1: {error}') from None
+        raise HttpMessageRejected(400, f'The head is not HTTP/1: {error}') from None
     return collector.raw
 
 
 def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | None, max_body: int) -> int | None:
     if coding is not None:
         if value is not None:
-            raise MessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
+            raise HttpMessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
         if version != (1, 1):
-            raise MessageRejected(400, 'Transfer-Encoding does not exist in HTTP/1.0')
+            raise HttpMessageRejected(400, 'Transfer-Encoding does not exist in HTTP/1.0')
         check_transfer_encoding(coding)
         return None
     if value is None:
         return 0
     length = parse_content_length(value)
     if length > max_body:
-        raise MessageRejected(413, f'The body is longer than {max_body} bytes')
+        raise HttpMessageRejected(413, f'The body is longer than {max_body} bytes')
     return length

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import msgspec
 
-from zatotx.wire.http1.header_fields import VALUE_CHARACTERS, is_token, is_value
+from zatotx.wire.http1.header_fields import VALUE_CHARACTERS, is_field_name_token, is_field_value
 
 # Fields that the writer controls: duplicates would make the request ambiguous.
 RESERVED_FIELDS = frozenset(
@@ -78,7 +78,7 @@ def write_request_head(method: str, target: bytes, host: bytes, fields: Fields, 
 
 @lru_cache(maxsize=64)
 def _encode_method(method: str) -> bytes:
-    if not method.isascii() or not is_token(method.encode('ascii')):
+    if not method.isascii() or not is_field_name_token(method.encode('ascii')):
         raise ValueError(f'The method {method!r} is not one word')
     return method.encode('ascii')
 
@@ -88,7 +88,7 @@ def _field_template(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
     """Return a template of the field lines with these names, which are validated, and whether Host is among them.
     Cached, since programs usually send the same fields."""
     for name in names:
-        if not is_token(name):
+        if not is_field_name_token(name):
             raise ValueError(f'The name of the field {name!r} has characters that no name may have')
         if name.lower() in RESERVED_FIELDS:
             raise ValueError(f'The field {name.decode("ascii")} is written by the client and cannot be set')
@@ -100,5 +100,5 @@ def _field_template(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
 
 def _check_values(fields: Iterable[tuple[bytes, bytes]]) -> None:
     for name, value in fields:
-        if not is_value(value):
+        if not is_field_value(value):
             raise ValueError(f'The value of the field {name.decode("ascii")} has control characters')

@@ -26,7 +26,7 @@ from zatotx.wire.http1.header_fields import (
     is_persistent,
     parse_content_length,
 )
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.parser_base import (
     CHUNKED,
     END_OF_MESSAGE,
@@ -34,14 +34,22 @@ from zatotx.wire.http1.parser_base import (
     FIXED_LENGTH,
     HEAD,
     UNTIL_CLOSE,
-    MessageParser,
+    HttpMessageParser,
 )
 from zatotx.wire.http1.request_head import VERSIONS, parse_fields
 
-__all__ = ['END', 'RESPONSE_LIMITS', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'ResponseHead', 'ResponseParser']
+__all__ = [
+    'END',
+    'RESPONSE_LIMITS',
+    'EndOfBody',
+    'HttpMessageRejected',
+    'HttpParserLimits',
+    'ResponseHead',
+    'ResponseParser',
+]
 
 # Response heads are larger than request heads: cookies, policies. Callers limit the size of the body.
-RESPONSE_LIMITS = ParserLimits(head=65_536, fields=200, field=32_768, body=1 << 62)
+RESPONSE_LIMITS = HttpParserLimits(head=65_536, fields=200, field=32_768, body=1 << 62)
 
 _MAX_CACHED_HEAD = 1024  # maximum size in bytes of a cached head
 _MAX_INTERIM = 16  # maximum number of interim responses before the final one
@@ -64,25 +72,27 @@ class ResponseHead(msgspec.Struct, gc=False, frozen=True):
     keep_alive: bool
 
 
-def parse_response_head(method: str, head: bytes, limits: ParserLimits, *, upgrade: bool = False) -> ResponseHead:
+def parse_response_head(method: str, head: bytes, limits: HttpParserLimits, *, upgrade: bool = False) -> ResponseHead:
     """Parse a complete response head, from the status line to the empty line. `method` is the method of the request;
     `upgrade` says whether the request asked for another protocol, so that status 101 is possible.
 
-    Raises MessageRejected: 431 for too many or too long fields, 400 for everything else.
+    Raises HttpMessageRejected: 431 for too many or too long fields, 400 for everything else.
     """
     lines = head.count(b'\r\n')
     if head.translate(None, VALUE_CHARACTERS) != b'\r\n' * lines:
-        raise MessageRejected(400, 'A control character stands in the head, or a line of it does not end as it should')
+        raise HttpMessageRejected(
+            400, 'A control character stands in the head, or a line of it does not end as it should'
+        )
     version, status, reason = _parse_status_line(head[: head.index(b'\r\n')])
     if status == 101 and not upgrade:
-        raise MessageRejected(400, 'The peer changes to another protocol, which nobody asked for')
+        raise HttpMessageRejected(400, 'The peer changes to another protocol, which nobody asked for')
     if len(head) > limits.field:
         check_field_lengths(head, limits.field)
     raw = parse_fields(head, httptools.HttpResponseParser)
     if len(raw) != lines - 2:
-        raise MessageRejected(400, 'A field of the head goes on in a second line')
+        raise HttpMessageRejected(400, 'A field of the head goes on in a second line')
     if len(raw) > limits.fields:
-        raise MessageRejected(431, f'The head has more than {limits.fields} fields')
+        raise HttpMessageRejected(431, f'The head has more than {limits.fields} fields')
     headers = {name.lower(): value for name, value in raw}
     if len(headers) != len(raw):
         headers = _combine_fields(raw)
@@ -93,12 +103,12 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits, *, upgra
     return ResponseHead(status, reason, version, headers, raw, length, chunked, keep_alive)
 
 
-class ResponseParser(MessageParser):
+class ResponseParser(HttpMessageParser):
     """Parses the responses of one connection. Each response must be announced with `expect_response`."""
 
     __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method', '_upgrade')
 
-    def __init__(self, limits: ParserLimits) -> None:
+    def __init__(self, limits: HttpParserLimits) -> None:
         super().__init__(limits)
         self._method = ''
         self._expected = False
@@ -132,7 +142,7 @@ class ResponseParser(MessageParser):
         """Return the next event, or None if more input is needed. Pieces of a body are never empty. The head of an
         interim response (status below 200) is followed by another head.
 
-        Raises MessageRejected if the response is invalid, and again on every later call.
+        Raises HttpMessageRejected if the response is invalid, and again on every later call.
         """
         if self._error is not None:
             raise self._error
@@ -140,15 +150,15 @@ class ResponseParser(MessageParser):
             if self._state == HEAD:
                 return self._next_head()
             return self._next_until_end() if self._state == UNTIL_CLOSE else self._next_body_event()
-        except MessageRejected as error:
+        except HttpMessageRejected as error:
             self._error = error
             self._finish_parsing()
             raise
 
     def feed_eof(self) -> EndOfBody | None:
         """Signal that the peer has closed the connection cleanly. Call it after `next` has returned None. Returns END
-        if that ends the response, None between responses. Raises MessageRejected (400) inside a response, or a previous
-        rejection again."""
+        if that ends the response, None between responses. Raises HttpMessageRejected (400) inside a response, or a
+        previous rejection again."""
         if self._error is not None:
             raise self._error
         if self._state == UNTIL_CLOSE:
@@ -156,7 +166,7 @@ class ResponseParser(MessageParser):
             return END
         if self._state == FINISHED or (self._state == HEAD and not self.pending_bytes):
             return None
-        self._error = MessageRejected(400, 'The connection ended inside an answer')
+        self._error = HttpMessageRejected(400, 'The connection ended inside an answer')
         self._finish_parsing()
         raise self._error
 
@@ -165,12 +175,12 @@ class ResponseParser(MessageParser):
         if start == len(buffer):
             return None
         if not self._expected:
-            raise MessageRejected(400, 'Bytes came that belong to no answer')
+            raise HttpMessageRejected(400, 'Bytes came that belong to no answer')
         if self._head is not None and buffer.startswith(self._head_bytes, start):
             return self._enter_body(self._head, start + len(self._head_bytes))
         prefix = buffer[start : start + len(_START)]
         if not _START.startswith(prefix):
-            raise MessageRejected(400, 'The answer does not begin with HTTP/1')
+            raise HttpMessageRejected(400, 'The answer does not begin with HTTP/1')
         end = buffer.find(b'\r\n\r\n', start + self._searched) + 4
         if end < 4 or end - start > self._limits.head:
             self._searched = self._searched or 1
@@ -191,7 +201,7 @@ class ResponseParser(MessageParser):
     def _pass_interim(self, head: ResponseHead, end: int) -> ResponseHead:
         self._interim += 1
         if self._interim > _MAX_INTERIM:
-            raise MessageRejected(400, f'More than {_MAX_INTERIM} interim answers came before one that is final')
+            raise HttpMessageRejected(400, f'More than {_MAX_INTERIM} interim answers came before one that is final')
         self._position = end
         self._searched = 0
         return head
@@ -229,10 +239,12 @@ def _parse_status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
     version = VERSIONS.get(line[:8])
     digits = line[9:12]
     if version is None or line[8:9] != b' ' or not digits.isdigit() or line[12:13] not in (b' ', b''):
-        raise MessageRejected(400, 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason')
+        raise HttpMessageRejected(
+            400, 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason'
+        )
     status = int(digits)
     if len(digits) < 3 or status < 100:
-        raise MessageRejected(400, 'The status of the answer is not one from 100 to 999')
+        raise HttpMessageRejected(400, 'The status of the answer is not one from 100 to 999')
     return version, status, line[13:]
 
 
@@ -243,7 +255,7 @@ def _combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if key not in fields:
             fields[key] = value
         elif key in _SINGLETONS:
-            raise MessageRejected(400, f'The field {key.decode("ascii")} stands twice')
+            raise HttpMessageRejected(400, f'The field {key.decode("ascii")} stands twice')
         elif key != b'set-cookie':  # cookies may contain commas
             fields[key] += b', ' + value
     return fields
@@ -260,13 +272,13 @@ def _body_framing(
     bodiless = status < 200 or status == 204
     if coding is not None:
         if value is not None:
-            raise MessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
+            raise HttpMessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
         if version != (1, 1):
-            raise MessageRejected(400, 'Transfer-Encoding does not exist in HTTP/1.0')
+            raise HttpMessageRejected(400, 'Transfer-Encoding does not exist in HTTP/1.0')
         if coding.lower() != b'chunked':
-            raise MessageRejected(400, 'Transfer-Encoding is not chunked, and nothing else was asked for')
+            raise HttpMessageRejected(400, 'Transfer-Encoding is not chunked, and nothing else was asked for')
     if bodiless and (coding is not None or length):
-        raise MessageRejected(400, f'An answer of status {status} has no body, and its head says that it has one')
+        raise HttpMessageRejected(400, f'An answer of status {status} has no body, and its head says that it has one')
     if bodiless or status == 304 or method == 'HEAD':
         return 0, False
     return length, coding is not None

@@ -15,7 +15,7 @@ import msgspec
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.encoding import to_utf8
-from zatotx.wire.xml.parser import local_name, to_bytes
+from zatotx.wire.xml.parser import local_name, serialize_document
 from zatotx.wire.xml.writer import SerializedElement
 
 Element = Any  # lxml.etree._Element, or an objectified one
@@ -145,7 +145,7 @@ def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Ite
 
 def to_xml(piece: Any) -> bytes:
     """Serialize an element as XML without a declaration, with all namespaces in scope. Bytes are returned unchanged."""
-    return piece if isinstance(piece, bytes) else to_bytes(piece)
+    return piece if isinstance(piece, bytes) else serialize_document(piece)
 
 
 def is_envelope(element: Element) -> bool:
@@ -202,7 +202,7 @@ def _describe_extra(version: SoapVersion, tag: str) -> str:
 _UNLIMITED = parser.XmlLimits(elements=1 << 62, attributes=1 << 62, per_element=1 << 30, namespaces=1 << 62)
 
 
-class CompleteEnvelope:
+class PrebuiltEnvelope:
     """A complete SOAP envelope that a service created itself, as opposed to body content that must be wrapped in an
     envelope."""
 
@@ -213,19 +213,19 @@ class CompleteEnvelope:
         self.version = version
 
 
-def to_body_content(value: Any) -> SerializedElement | CompleteEnvelope:
-    """Convert an element or document to the content of an envelope. If it is an envelope itself, a CompleteEnvelope is
+def to_body_content(value: Any) -> SerializedElement | PrebuiltEnvelope:
+    """Convert an element or document to the content of an envelope. If it is an envelope itself, a PrebuiltEnvelope is
     returned. The function checks that the content cannot break the envelope around it. Raises Malformed."""
-    if type(value) is SerializedElement or type(value) is CompleteEnvelope:
+    if type(value) is SerializedElement or type(value) is PrebuiltEnvelope:
         return value
     if parser.is_element(value):
-        data = parser.to_bytes(value)
+        data = parser.serialize_document(value)
         version = soap_version(value)
-        return SerializedElement(data) if version is None else CompleteEnvelope(data, version)
+        return SerializedElement(data) if version is None else PrebuiltEnvelope(data, version)
     return _from_document(value)
 
 
-def _from_document(value: Any) -> SerializedElement | CompleteEnvelope:
+def _from_document(value: Any) -> SerializedElement | PrebuiltEnvelope:
     if isinstance(value, str):  # text has no encoding any more, although it may declare one
         try:
             value = strip_xml_declaration(value.lstrip('\ufeff').strip()).encode('utf-8')
@@ -235,10 +235,10 @@ def _from_document(value: Any) -> SerializedElement | CompleteEnvelope:
         raise Malformed(f'a value of type {type(value).__name__} is no XML')
     data = to_utf8(value)
     content = strip_xml_declaration(data)
-    version = soap_version(parser.parse(content, budget=_UNLIMITED))
+    version = soap_version(parser.parse_document(content, budget=_UNLIMITED))
     if version is None:
         return SerializedElement(content)
-    return CompleteEnvelope(value if data is value else content, version)
+    return PrebuiltEnvelope(value if data is value else content, version)
 
 
 def strip_xml_declaration(text: AnyStr) -> AnyStr:

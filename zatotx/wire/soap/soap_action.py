@@ -42,7 +42,7 @@ def is_unambiguously_soap(headers: Mapping[bytes, bytes]) -> bool:
     return b'soapaction' in headers or headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE
 
 
-def requested_version(headers: Mapping[bytes, bytes]) -> str:
+def requested_soap_version(headers: Mapping[bytes, bytes]) -> str:
     """Return the SOAP version that the header fields indicate, for responses to requests that cannot be parsed."""
     return '1.2' if headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE else '1.1'
 
@@ -120,12 +120,12 @@ def response_name(operation: str) -> str:
     return operation + _RESPONSE_SUFFIX
 
 
-def message_namespace(channel: str, service: str, declared: str) -> str:
+def operation_message_namespace(channel: str, service: str, declared: str) -> str:
     """Return the XML namespace of an operation's messages: `declared`, the namespace of the service's SimpleIO, or
     otherwise `channel`, the namespace of its channel. Either may be ''."""
-    return declared or channel or to_urn(service)
+    return declared or channel or service_namespace_urn(service)
 
 
-def to_urn(name: str) -> str:
+def service_namespace_urn(name: str) -> str:
     """Return a URN that serves as the XML namespace of a service without a declared namespace."""
     return f'urn:{quote(name, safe=_URI_CHARACTERS)}'

@@ -19,7 +19,7 @@ import msgspec
 
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import Element, SoapVersion
-from zatotx.wire.xml.parser import PlainElement, text_of
+from zatotx.wire.xml.parser import PlainLxmlElements, text_of
 from zatotx.wire.xml.writer import escape_attribute, replace_invalid_characters
 
 __all__ = [
@@ -93,7 +93,7 @@ def read_security_header(headers: Sequence[Element], version: SoapVersion) -> Se
         return None
     if len(own_headers) > 1:
         raise Malformed('there are several Security headers for us')
-    with PlainElement(own_headers[0]):
+    with PlainLxmlElements(own_headers[0]):
         return _parse_security(own_headers[0])
 
 

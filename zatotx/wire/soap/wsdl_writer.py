@@ -110,7 +110,7 @@ def _message(
         yield f'<part name="parameters" element="{prefix}:{escape_attribute(element)}"/>'
     else:
         for part in parts:
-            type_name = xsd_writer.reference(part.type).replace('tns:', f'{prefix}:')
+            type_name = xsd_writer.xsd_type_reference(part.type).replace('tns:', f'{prefix}:')
             yield f'<part name="{escape_attribute(part.name)}" type="{escape_attribute(type_name)}"/>'
     yield '</message>'
 

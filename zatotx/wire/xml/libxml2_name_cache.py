@@ -6,8 +6,8 @@ after every few megabytes. A document keeps the dictionary it was parsed with.
 
 lxml has no function for this. A thread that ends releases its dictionary, but parsing every document in a new thread
 costs five times as much for small ones. Therefore this removes lxml's entry from the thread state. Its name is an
-implementation detail: `is_supported` checks that it is still correct as soon as lxml is loaded, a test does too, and
-setup.cfg lists the supported versions of lxml.
+implementation detail: `is_name_release_supported` checks that it is still correct as soon as lxml is loaded, a test
+does too, and setup.cfg lists the supported versions of lxml.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _ParsedBytes(threading.local):
 _parsed_bytes = _ParsedBytes()
 
 
-def record_parsed(size: int) -> None:
+def count_parsed_document(size: int) -> None:
     """Record that a document of `size` bytes was parsed in this thread, and release the cached names when necessary."""
     _parsed_bytes.size += size
     if _parsed_bytes.size > RELEASE_AFTER:
@@ -45,7 +45,7 @@ def release_names() -> bool:
     return thread_state.pop(_DICTIONARY_KEY, None) is not None
 
 
-def is_supported() -> bool:
+def is_name_release_supported() -> bool:
     """Return whether `release_names` works with the installed version of lxml, by parsing a document and checking that
     its names are found. Imports lxml."""
     from lxml import etree
@@ -64,19 +64,20 @@ class _Check:
 _check = _Check()
 
 
-def report_unsupported_to(report: Callable[[], None]) -> None:
-    """Set the function that is called, in any thread, if the names of the loaded lxml cannot be released."""
+def set_unsupported_callback(report: Callable[[], None]) -> None:
+    """Set the callback that is called, in any thread, if the installed version of lxml does not allow its cached names
+    to be released."""
     _check.report = report
 
 
-def check() -> None:
+def check_name_release() -> None:
     """Check whether names can be released with the loaded version of lxml. The function is called once, when lxml is
     loaded."""
-    _check.supported = is_supported()
+    _check.supported = is_name_release_supported()
     if not _check.supported and _check.report is not None:
         _check.report()
 
 
-def was_supported() -> bool:
+def is_release_supported_if_loaded() -> bool:
     """Return the result of `check`, or True if lxml is not loaded."""
     return _check.supported

@@ -14,10 +14,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.xml import document_limits as xml_budget
 from zatotx.wire.xml import libxml2_name_cache
-from zatotx.wire.xml import limits as xml_budget
+from zatotx.wire.xml.document_limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
 from zatotx.wire.xml.encoding import content_type_charset, error_position, to_utf8
-from zatotx.wire.xml.limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
 
 __all__ = [
     'CHECK_THRESHOLD',
@@ -31,7 +31,7 @@ __all__ = [
     'XSI',
     'Element',
     'Malformed',
-    'PlainElement',
+    'PlainLxmlElements',
     'XmlLimits',
     'content_type_charset',
     'ensure_own_tree',
@@ -40,11 +40,11 @@ __all__ = [
     'is_nil',
     'load_lxml',
     'local_name',
-    'parse',
+    'parse_document',
     'parse_trusted',
     'reject_dtd',
+    'serialize_document',
     'text_of',
-    'to_bytes',
 ]
 
 
@@ -117,7 +117,7 @@ def load_lxml() -> Any:
     function themselves. A component that will parse XML can call it earlier, while no request waits."""
     from zatotx.wire.xml import lxml_parsers
 
-    libxml2_name_cache.check()
+    libxml2_name_cache.check_name_release()
     return lxml_parsers
 
 
@@ -126,7 +126,7 @@ def is_lxml_loaded() -> bool:
     return load_lxml.cache_info().currsize > 0
 
 
-def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) -> Element:
+def parse_document(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) -> Element:
     """Parse a document and return its root as an lxml.objectify element. `charset` is the charset of the Content-Type
     (`content_type_charset`).
 
@@ -134,18 +134,18 @@ def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) ->
     Raises Malformed: one sentence, with line and column if known.
     """
     data = to_utf8(data, charset)
-    xml_budget.check_limits(data, budget)
+    xml_budget.check_document_limits(data, budget)
     reject_dtd(data)
     try:
         root = parse_trusted(data)
     except load_lxml().etree.XMLSyntaxError as error:
         raise Malformed(_describe_error(error, budget)) from None
-    libxml2_name_cache.record_parsed(len(data))
+    libxml2_name_cache.count_parsed_document(len(data))
     _check_tree(root, data, budget)
     return _strip_types(root, data) if b'xmlns:' in data else root
 
 
-def to_bytes(element: Element) -> bytes:
+def serialize_document(element: Element) -> bytes:
     """Serialize an element as a UTF-8 document, without XML declaration and without the annotations of
     lxml.objectify."""
     data: bytes = load_lxml().etree.tostring(element, encoding='utf-8', with_tail=False)
@@ -156,11 +156,11 @@ def to_bytes(element: Element) -> bytes:
     return data
 
 
-class PlainElement:
+class PlainLxmlElements:
     """A context manager that makes a parsed document return plain lxml elements, at a fifth of the cost of
     lxml.objectify's elements.
 
-        with PlainElement(root):
+        with PlainLxmlElements(root):
             texts = [child.text for child in root.iterchildren()]
 
     Use it without an await inside, on the results of `parse` or `own_tree`: each document has its own parser and
@@ -189,7 +189,7 @@ def ensure_own_tree(element: Element) -> Element:
     """Return the element unchanged if this module parsed its tree, otherwise return a copy that is parsed by this
     module."""
     is_own = isinstance(element.getroottree().parser, load_lxml().DocumentParser)
-    return element if is_own else parse_trusted(to_bytes(element))
+    return element if is_own else parse_trusted(serialize_document(element))
 
 
 def local_name(element: Element) -> str:

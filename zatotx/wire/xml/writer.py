@@ -16,12 +16,12 @@ import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
 
-from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, parse_trusted, text_of, to_bytes
+from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, parse_trusted, serialize_document, text_of
 
 XML_TYPE = b'application/xml'
 TOO_DEEPLY_NESTED = 'The value is nested too deeply for XML, or contains itself'
@@ -32,9 +32,9 @@ _NAME_START = (
     'A-Za-z_\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f'
     '\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff'
 )
-_NAME = re.compile(f'[{_NAME_START}][-.0-9\u00b7\u0300-\u036f\u203f\u2040{_NAME_START}]*')  # Namespaces in XML 1.0 §3
+_NAME = f'[{_NAME_START}][-.0-9\u00b7\u0300-\u036f\u203f\u2040{_NAME_START}]*'  # Namespaces in XML 1.0 §3
 _CONTROL_CHARACTERS = bytes(code for code in range(32) if code not in b'\t\n\r')
-_INVALID_CHARACTER = re.compile('[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')  # XML 1.0 §2.2
+_INVALID_CHARACTER = '[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]'  # XML 1.0 §2.2
 _NONCHARACTERS = (b'\xef\xbf\xbe', b'\xef\xbf\xbf')
 
 
@@ -100,12 +100,12 @@ def write_value(pieces: list[str], name: str, value: object) -> None:
     if as_text is not None:
         pieces.append(f'<{name}>{as_text(value)}</{name}>')
     elif value is None:
-        pieces.append(null_element(name))
+        pieces.append(write_null_element(name))
     else:
         _write_other(pieces, name, value)
 
 
-def null_element(name: str) -> str:
+def write_null_element(name: str) -> str:
     """Return a serialized null element (xsi:nil)."""
     return f'<{name}{_NIL_END}'
 
@@ -137,13 +137,19 @@ def write_error(cid: str, details: str) -> bytes:
 
 def replace_invalid_characters(text: str) -> str:
     """Replace every character in text that XML cannot represent."""
-    return _INVALID_CHARACTER.sub('\ufffd', text)
+    return _compile(_INVALID_CHARACTER).sub('\ufffd', text)
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern when it is first needed: large ranges of characters take several milliseconds."""
+    return re.compile(pattern)
 
 
 @lru_cache(maxsize=4096)
-def is_name(text: str) -> bool:
+def is_xml_name(text: str) -> bool:
     """Return whether the text is a valid XML element name without a colon."""
-    return _NAME.fullmatch(text) is not None
+    return _compile(_NAME).fullmatch(text) is not None
 
 
 def _write_other(pieces: list[str], name: str, value: object) -> None:
@@ -169,11 +175,11 @@ def _write_element(pieces: list[str], name: str, element: Element) -> None:
     if not children:
         write_value(pieces, name, None if is_nil(element) else text_of(element))
         return
-    pieces += f'<{name}>', *(to_bytes(child).decode('utf-8') for child in children), f'</{name}>'
+    pieces += f'<{name}>', *(serialize_document(child).decode('utf-8') for child in children), f'</{name}>'
 
 
 def _checked_key(key: object, name: str) -> str:
-    if not isinstance(key, str) or not is_name(key):
+    if not isinstance(key, str) or not is_xml_name(key):
         raise NotRepresentable(f'The key {key!r} in {name} is no name for an XML element')
     return key
 
@@ -198,7 +204,7 @@ def _float(value: float) -> str:
 
 
 def _invalid_character_error(text: str) -> NotRepresentable:
-    match = _INVALID_CHARACTER.search(text)
+    match = _compile(_INVALID_CHARACTER).search(text)
     assert match is not None
     element = text[text.rfind('<', 0, match.start()) + 1 :].partition('>')[0]
     return NotRepresentable(f'The text of {element.partition(" ")[0]} has the character U+{ord(match[0]):04X}, '

@@ -10,15 +10,15 @@ from lxml import etree
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import NS_11, NS_12
 from zatotx.wire.soap.ws_security import WSSE, WSU
-from zatotx.wire.xml.parser import XSI, Element, PlainElement, parse_trusted, text_of
+from zatotx.wire.xml.parser import XSI, Element, PlainLxmlElements, parse_trusted, text_of
 
-__all__ = ['PREFIXES', 'Malformed', 'TextPath']
+__all__ = ['PREFIXES', 'Malformed', 'XPathTextExpression']
 
 # Prefixes available in all expressions; the prefixes in a document are chosen by its sender and have no effect.
 PREFIXES = {'soap': NS_11, 'soap12': NS_12, 'wsse': WSSE, 'wsu': WSU, 'xsi': XSI}
 
 
-class TextPath:
+class XPathTextExpression:
     """An XPath expression that selects a single string: the text of an element without children, an attribute value, or
     the result of a string function.
 
@@ -40,7 +40,7 @@ class TextPath:
 
     def find(self, root: Element) -> str | None:
         """Return the text; None if there is none, or more than one, which would be ambiguous."""
-        with PlainElement(root):
+        with PlainLxmlElements(root):
             result = self._path(root)
             if isinstance(result, list):
                 result = result[0] if len(result) == 1 else None

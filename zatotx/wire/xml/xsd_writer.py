@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
-from zatotx.wire.xml.writer import escape_attribute, is_name
+from zatotx.wire.xml.writer import escape_attribute, is_xml_name
 
 XSD = 'http://www.w3.org/2001/XMLSchema'
 _INVALID_CHARACTER = re.compile('[^A-Za-z0-9_.-]')
@@ -101,7 +101,7 @@ def write_schema(schema: XsdSchema) -> str:
     return ''.join(pieces)
 
 
-def reference(type_: XsdType) -> str:
+def xsd_type_reference(type_: XsdType) -> str:
     """Return the qualified name with which a type is referenced, or '' for an anonymous type."""
     if isinstance(type_, XsdScalar):
         return f'xsd:{type_.name}'
@@ -110,7 +110,7 @@ def reference(type_: XsdType) -> str:
 
 def _element(element: XsdElement, *, top: bool = False) -> Iterable[str]:
     attributes = [f'<xsd:element name="{escape_attribute(element.name)}"']
-    type_reference = reference(element.type)
+    type_reference = xsd_type_reference(element.type)
     if type_reference:
         attributes.append(f'type="{escape_attribute(type_reference)}"')
     if not top:
@@ -149,6 +149,6 @@ def _sequence(elements: tuple[XsdElement, ...] | None) -> Iterable[str]:
     if elements is None:
         yield '<xsd:any minOccurs="0" maxOccurs="unbounded" processContents="lax"/>'
     for element in elements or ():
-        if is_name(element.name):  # elements with invalid names do not occur in messages either
+        if is_xml_name(element.name):  # elements with invalid names do not occur in messages either
             yield from _element(element)
     yield '</xsd:sequence>'

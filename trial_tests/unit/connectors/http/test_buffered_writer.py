@@ -94,6 +94,47 @@ class OutletTests(SynchronousTestCase):
         self.assertIs(type(writer), BufferedWriter)
 
 
+class Flushed:
+    """A writer that counts its flushes; `error` is raised by each."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.flushes = 0
+        self._error = error
+
+    def flush(self) -> None:
+        self.flushes += 1
+        if self._error is not None:
+            raise self._error
+
+
+class WriteBatchTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.batch = WriteBatch(self.clock)
+
+    def test_writers_are_flushed_at_the_end_of_the_iteration(self) -> None:
+        """One call flushes all writers, each once; an error of one is logged and does not affect the others."""
+        writers = [Flushed(), Flushed(ZeroDivisionError()), Flushed()]
+        for writer in writers:
+            self.batch.add(writer)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(0)
+        self.assertEqual([writer.flushes for writer in writers], [1, 1, 1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_writers_are_flushed_at_the_end_of_a_round(self) -> None:
+        """Inside a round of reading connections no call is needed; after it there is one again."""
+        writer = Flushed()
+        self.batch.set_in_round(True)
+        self.batch.add(writer)
+        self.assertEqual((writer.flushes, self.clock.getDelayedCalls()), (0, []))
+        self.batch.set_in_round(False)
+        self.assertEqual(writer.flushes, 1)
+        self.batch.add(writer)
+        self.clock.advance(0)
+        self.assertEqual(writer.flushes, 2)
+
+
 class Held(Protocol):
     """A server that only stores its connection."""
 

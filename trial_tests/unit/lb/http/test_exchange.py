@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trial_tests.support.lb_memory import LoadBalancerTests, MemoryFrontend, Outcome
+from trial_tests.support.lb_memory import LoadBalancerTests, MemoryFrontend, ServerUseOutcome
 from zatotx.lb.config.model import (
     AddressRateLimit,
     Backend,
@@ -34,7 +34,7 @@ class ForwardingTests(LoadBalancerTests):
         self.assertEqual(received, b'POST /a HTTP/1.1\r\nHost: x.example\r\n' + FORWARDED
                          + b'Content-Length: 2\r\n\r\nhi')  # fmt: skip
         self.assertEqual(answered, OK)
-        self.assertEqual(memory.backend.outcomes, [[Outcome.RESPONDED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.RESPONDED]])
         self.assertEqual(memory.log.endings, [(200, '--')])
 
     def test_connections_are_reused(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trial_tests.support.lb_memory import REFUSED, ConnectionLost, LoadBalancerTests, MemoryFrontend, Outcome
+from trial_tests.support.lb_memory import REFUSED, ConnectionLost, LoadBalancerTests, MemoryFrontend, ServerUseOutcome
 from trial_tests.unit.lb.http.test_exchange import CHUNKED, GET, OK, POST, frontend
-from zatotx.lb.backends.backend import RunningBackend
+from zatotx.lb.backends.running_backend import RunningBackend
 from zatotx.lb.config.model import Backend, ErrorBody, Retries, Server
 
 NO_SERVER = b'"details": "No server is available to handle the request"'
@@ -44,7 +44,7 @@ class ServerFaultTests(LoadBalancerTests):
         client = memory.client(POST)
         self.assertIn(NO_SERVER, client.taken())
         self.assertEqual(memory.dialed, [18000, 18001, 18000])
-        self.assertEqual(memory.backend.outcomes, [[Outcome.NOT_CONNECTED]] * 3)
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.NOT_CONNECTED]] * 3)
         self.flushLoggedErrors()
 
     def test_one_refuses(self) -> None:
@@ -62,7 +62,7 @@ class ServerFaultTests(LoadBalancerTests):
             answer = self.exchanged(memory, GET, garbage)[1]
             self.assertTrue(answer.startswith(b'HTTP/1.1 502 Bad Gateway\r\n'), answer)
             self.assertEqual((len(memory.servers), memory.servers[0].aborted), (1, True))
-            self.assertEqual(memory.backend.outcomes, [[Outcome.MALFORMED]])
+            self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.MALFORMED]])
 
     def test_unsolicited_bytes(self) -> None:
         """A server that sends bytes on an idle connection loses it: they would be taken for the next response."""
@@ -89,7 +89,7 @@ class ServerFaultTests(LoadBalancerTests):
             self.assertEqual(memory.servers[1].taken(), memory.servers[0].taken())
             memory.servers[1].say(OK)
             self.assertEqual(client.taken(), OK)
-            self.assertEqual(memory.backend.outcomes, [[Outcome.RESET], [Outcome.RESPONDED]])
+            self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.RESET], [ServerUseOutcome.RESPONDED]])
             self.assertEqual((memory.log[0].retries, memory.log[0].server), (1, 'two'))
 
     def test_a_partial_body_is_repeated(self) -> None:
@@ -140,7 +140,7 @@ class ServerFaultTests(LoadBalancerTests):
         memory.servers[0].end()
         memory.servers[1].say(OK)
         self.assertEqual(client.taken(), OK)
-        self.assertEqual(memory.backend.outcomes[1:], [[Outcome.ABANDONED], [Outcome.RESPONDED]])
+        self.assertEqual(memory.backend.outcomes[1:], [[ServerUseOutcome.ABANDONED], [ServerUseOutcome.RESPONDED]])
 
     def test_idle_connections_expire(self) -> None:
         """Idle connections are closed before the server does it."""
@@ -163,7 +163,7 @@ class ServerFaultTests(LoadBalancerTests):
             memory.servers[0].end()
             self.assertEqual((client.taken(), client.disconnecting), (response, True))
             self.assertEqual(memory.log.endings, [(200, 'SD')])
-            self.assertEqual(memory.backend.outcomes, [[Outcome.RESET]])
+            self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.RESET]])
         memory = MemoryFrontend()
         client = memory.client(b'GET / HTTP/1.0\r\nHost: x\r\n\r\n')
         memory.servers[0].say(chunks)
@@ -177,7 +177,7 @@ class ServerFaultTests(LoadBalancerTests):
         memory.servers[0].say(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n')
         self.assertTrue(client.closed)
         self.assertFalse(client.taken().endswith(b'0\r\n\r\n'))
-        self.assertEqual(memory.backend.outcomes, [[Outcome.MALFORMED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.MALFORMED]])
 
 
 class ClientFaultTests(LoadBalancerTests):
@@ -221,7 +221,7 @@ class ClientFaultTests(LoadBalancerTests):
         self.assertIn(b'400 Bad Request', client.taken())
         self.assertTrue(memory.servers[0].aborted)
         self.assertEqual(memory.servers[0].value().count(b' HTTP/1.1\r\n'), 1)
-        self.assertEqual(memory.backend.outcomes, [[Outcome.ABANDONED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.ABANDONED]])
 
     def test_lost_clients(self) -> None:
         """A client that goes away in any phase: the server's connection is closed, and the slot given back."""
@@ -301,7 +301,7 @@ class TimeoutTests(LoadBalancerTests):
         memory.wait(16)
         self.assertIn(b'408 Request Timeout', client.taken())
         self.assertTrue(memory.servers[0].aborted)
-        self.assertEqual(memory.backend.outcomes, [[Outcome.ABANDONED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.ABANDONED]])
 
     def test_silent_server(self) -> None:
         """No response in time: 504 without a second attempt, and the client keeps its connection."""
@@ -312,7 +312,7 @@ class TimeoutTests(LoadBalancerTests):
         memory.wait(1)
         self.assertIn(b'504 Gateway Timeout', client.taken())
         self.assertEqual((client.closed, len(memory.servers), memory.log.endings), (False, 1, [(504, 'sH')]))
-        self.assertEqual(memory.backend.outcomes, [[Outcome.TIMED_OUT]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.TIMED_OUT]])
 
     def test_server_that_probes_find_down(self) -> None:
         """A request that waits for a server when probes find it down is sent to another one, with its body, if its
@@ -403,7 +403,7 @@ class TimeoutTests(LoadBalancerTests):
         memory.wait(32)
         self.assertIn(b'503', client.taken())
         self.assertEqual((memory.dialed, memory.log.endings), ([18000, 18001], [(503, 'sC')]))
-        self.assertEqual(memory.backend.outcomes, [[Outcome.NOT_CONNECTED]] * 2)
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.NOT_CONNECTED]] * 2)
 
     def test_queue_timeout(self) -> None:
         """A backend that never admits a request does not make it wait for ever."""
@@ -436,7 +436,7 @@ class BackPressureTests(LoadBalancerTests):
         memory.wait(16)
         self.assertTrue(client.aborted)
         self.assertEqual(memory.log.endings, [(200, 'cD')])
-        self.assertEqual(memory.backend.outcomes, [[Outcome.ABANDONED]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.ABANDONED]])
 
     def test_server_has_its_time_after_a_slow_client(self) -> None:
         """The time in which the server was not read because of the client does not count as silence of the server."""
@@ -482,7 +482,7 @@ class BackPressureTests(LoadBalancerTests):
         client.say(b'x')
         memory.wait(16)
         self.assertIn(b'504', client.taken())
-        self.assertEqual(memory.backend.outcomes, [[Outcome.TIMED_OUT]])
+        self.assertEqual(memory.backend.outcomes, [[ServerUseOutcome.TIMED_OUT]])
 
     def test_pipelining_client(self) -> None:
         """A client that sends further requests while one is in progress is read only up to a limit."""

@@ -7,18 +7,23 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.lb.config.model import RoutingRule
-from zatotx.lb.http.request_rewriting import Peer, RequestRules, requests_websocket, write_request
-from zatotx.lb.http.response_rewriting import KEEP_ALIVE, ResponseRules, write_response
-from zatotx.lb.http.routing import CompiledRoute, choose_backend
-from zatotx.wire.http1.request_parser import ParserLimits, RequestHead, RequestParser
+from zatotx.lb.http.request_rewriting import (
+    ClientConnectionInfo,
+    RequestRewritingRules,
+    requests_websocket,
+    rewrite_request_head,
+)
+from zatotx.lb.http.response_rewriting import KEEP_ALIVE, ResponseRewritingRules, rewrite_response_head
+from zatotx.lb.http.routing import CompiledRoutingRule, choose_backend
+from zatotx.wire.http1.request_parser import HttpParserLimits, RequestHead, RequestParser
 from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, parse_response_head
 
-PLAIN = RequestRules(x_forwarded=False)
+PLAIN = RequestRewritingRules(x_forwarded=False)
 
 
 def parsed(text: bytes) -> RequestHead:
     """The parsed head of a request."""
-    parser = RequestParser(ParserLimits())
+    parser = RequestParser(HttpParserLimits())
     parser.feed(text)
     head = parser.next()
     assert isinstance(head, RequestHead)
@@ -30,16 +35,16 @@ def get(*lines: bytes, target: bytes = b'/') -> RequestHead:
     return parsed(b'\r\n'.join((b'GET %b HTTP/1.1' % target, b'Host: x.example', *lines, b'', b'')))
 
 
-def peer(**fields: Any) -> Peer:
+def peer(**fields: Any) -> ClientConnectionInfo:
     """The peer of a connection."""
     known: dict[str, Any] = {'address': '203.0.113.9', 'is_tls': False, 'is_trusted': False,
                              'listener': lambda: b'10.0.0.1:80'}  # fmt: skip
-    return Peer(**known | fields)
+    return ClientConnectionInfo(**known | fields)
 
 
-def written(head: RequestHead, rules: RequestRules = PLAIN, **fields: Any) -> list[bytes]:
+def written(head: RequestHead, rules: RequestRewritingRules = PLAIN, **fields: Any) -> list[bytes]:
     """The lines of the head for the server, without the first two."""
-    text = write_request(head, peer(**fields), rules)
+    text = rewrite_request_head(head, peer(**fields), rules)
     assert text.endswith(b'\r\n\r\n')
     return text.split(b'\r\n')[2:-2]
 
@@ -49,16 +54,16 @@ class RequestTests(SynchronousTestCase):
         """Targets are written in origin-form, with their query, and without a fragment."""
         for target, expected in ((b'/a?b', b'/a?b'), (b'/a?', b'/a?'), (b'/a#b', b'/a'), (b'http://y:8/a?b', b'/a?b'),
                                  (b'http://y', b'/')):  # fmt: skip
-            text = write_request(get(target=target), peer(), PLAIN)
+            text = rewrite_request_head(get(target=target), peer(), PLAIN)
             self.assertTrue(text.startswith(b'GET %b HTTP/1.1\r\n' % expected), text)
-        self.assertIn(b'\r\nHost: y:8\r\n', write_request(get(target=b'http://y:8/'), peer(), PLAIN))
+        self.assertIn(b'\r\nHost: y:8\r\n', rewrite_request_head(get(target=b'http://y:8/'), peer(), PLAIN))
 
     def test_hop_by_hop_fields(self) -> None:
         """Fields for this hop only are removed, also those that Connection nominates; Host stays."""
         head = get(b'Connection: keep-alive, X-Hop, Host', b'Keep-Alive: 5', b'X-Hop: 1', b'TE: trailers', b'X-End: 2',
                    b'Proxy-Connection: close', b'Upgrade: h2c')  # fmt: skip
         self.assertEqual(written(head), [b'X-End: 2'])
-        self.assertIn(b'\r\nHost: x.example\r\n', write_request(head, peer(), PLAIN))
+        self.assertIn(b'\r\nHost: x.example\r\n', rewrite_request_head(head, peer(), PLAIN))
 
     def test_repeated_fields_stay_apart(self) -> None:
         """Order, spelling and repetition of fields are kept."""
@@ -94,29 +99,29 @@ class ForwardedTests(SynchronousTestCase):
     def test_claims_of_clients_are_stripped(self) -> None:
         """What a client says about its address is replaced, also in spellings that some servers take for the same."""
         own = [b'X-Forwarded-For: 203.0.113.9', b'X-Forwarded-Proto: http', b'X-Forwarded-Host: x.example']
-        self.assertEqual(written(get(*self.claims), RequestRules()), own)
+        self.assertEqual(written(get(*self.claims), RequestRewritingRules()), own)
         self.assertEqual(written(get(*self.claims), PLAIN), [])
 
     def test_trusted_proxies_are_appended_to(self) -> None:
         """The chain of a trusted proxy goes on; its scheme and host are kept, and other fields too."""
-        self.assertEqual(written(get(*self.claims[:4], *self.claims[5:6]), RequestRules(), is_trusted=True), [
+        self.assertEqual(written(get(*self.claims[:4], *self.claims[5:6]), RequestRewritingRules(), is_trusted=True), [
             b'X-Forwarded-By: z', b'X-Real-IP: 1.1.1.1', b'X-Forwarded-For: 1.1.1.1, 203.0.113.9',
             b'X-Forwarded-Proto: https', b'X-Forwarded-Host: evil',
         ])  # fmt: skip
-        self.assertEqual(written(get(), RequestRules(), is_trusted=True)[0], b'X-Forwarded-For: 203.0.113.9')
+        self.assertEqual(written(get(), RequestRewritingRules(), is_trusted=True)[0], b'X-Forwarded-For: 203.0.113.9')
 
     def test_forwarded(self) -> None:
         """RFC 7239: an element for each proxy, IPv6 in brackets and quotes."""
-        rules = RequestRules.from_settings('forwarded', (), ())
+        rules = RequestRewritingRules.from_settings('forwarded', (), ())
         self.assertEqual(written(get(b'Forwarded: for=1.1.1.1'), rules, is_tls=True),
                          [b'Forwarded: for=203.0.113.9;host="x.example";proto=https'])  # fmt: skip
         self.assertEqual(written(get(b'Forwarded: for=1.1.1.1'), rules, is_trusted=True, address='2001:db8::1'),
                          [b'Forwarded: for=1.1.1.1, for="[2001:db8::1]";host="x.example";proto=http'])  # fmt: skip
-        self.assertEqual(len(written(get(), RequestRules.from_settings('both', (), ()))), 4)
+        self.assertEqual(len(written(get(), RequestRewritingRules.from_settings('both', (), ()))), 4)
 
     def test_unix_sockets(self) -> None:
         """A peer on a Unix socket has no address."""
-        self.assertIn(b'X-Forwarded-For: unknown', written(get(), RequestRules(), address='unix'))
+        self.assertIn(b'X-Forwarded-For: unknown', written(get(), RequestRewritingRules(), address='unix'))
 
     def test_client_certificates(self) -> None:
         """RFC 9440: only the load balancer writes these fields, whoever the peer is."""
@@ -128,18 +133,24 @@ class ForwardedTests(SynchronousTestCase):
 
     def test_rules(self) -> None:
         """Set fields replace those of the client, later rules earlier ones, and never the framing."""
-        rules = RequestRules.from_settings('none', ['X-Old'], [{'X-A': '1', 'Host': 'in', 'Content-Length': '9'},
-                                                               {'x-a': '2'}])  # fmt: skip
+        rules = RequestRewritingRules.from_settings(
+            'none', ['X-Old'], [{'X-A': '1', 'Host': 'in', 'Content-Length': '9'}, {'x-a': '2'}]
+        )
         head = get(b'X-A: 0', b'x-old: 1', b'X-B: 3')
         self.assertEqual(written(head, rules), [b'X-B: 3', b'x-a: 2'])
-        self.assertIn(b'\r\nHost: in\r\n', write_request(head, peer(), rules))
+        self.assertIn(b'\r\nHost: in\r\n', rewrite_request_head(head, peer(), rules))
 
 
 class ResponseTests(SynchronousTestCase):
-    def rewritten(self, text: bytes, method: str = 'GET', rules: ResponseRules | None = None) -> bytes:
+    def rewritten(self, text: bytes, method: str = 'GET', rules: ResponseRewritingRules | None = None) -> bytes:
         head = parse_response_head(method, text, RESPONSE_LIMITS)
-        return write_response(head, rules or ResponseRules(), KEEP_ALIVE, is_chunked=head.length is None,
-                              has_body=method != 'HEAD')  # fmt: skip
+        return rewrite_response_head(
+            head,
+            rules or ResponseRewritingRules(),
+            KEEP_ALIVE,
+            is_chunked=head.length is None,
+            has_body=method != 'HEAD',
+        )
 
     def test_fields(self) -> None:
         """Fields for this hop are removed, others keep order and repetition."""
@@ -158,7 +169,7 @@ class ResponseTests(SynchronousTestCase):
 
     def test_rules(self) -> None:
         """Fields are set and removed."""
-        rules = ResponseRules.from_settings(['Server'], [{'X-A': '1', 'Connection': 'close'}])
+        rules = ResponseRewritingRules.from_settings(['Server'], [{'X-A': '1', 'Connection': 'close'}])
         text = b'HTTP/1.1 200 OK\r\nServer: x\r\nX-a: 0\r\nContent-Length: 0\r\n\r\n'
         self.assertEqual(self.rewritten(text, rules=rules), b'HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n')
 
@@ -166,7 +177,9 @@ class ResponseTests(SynchronousTestCase):
 class RoutingTests(SynchronousTestCase):
     def chosen(self, head: RequestHead, *routes: dict[str, Any]) -> str:
         """The number of the rule that matches, '' if none does."""
-        compiled = [CompiledRoute.from_route(RoutingRule(backend=str(n), **fields)) for n, fields in enumerate(routes)]
+        compiled = [
+            CompiledRoutingRule.from_route(RoutingRule(backend=str(n), **fields)) for n, fields in enumerate(routes)
+        ]
         return choose_backend(compiled, '', head)
 
     def test_first_match_wins(self) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
-from zatotx.cli.environment.layout import Component
+from zatotx.cli.environment.environment_layout import Component
 from zatotx.cli.environment.listen_addresses import ListenAddress
-from zatotx.cli.environment.processes import Process
+from zatotx.cli.environment.process_discovery import ComponentProcess
 
 GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
 
@@ -24,7 +24,7 @@ class ComponentOperations:
         """Return the address of the component for `zatotx status`; '' if it has none."""
         return ''
 
-    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
+    def readiness_error(self, part: Component, process: ComponentProcess, timeout: float) -> str:
         """Return why a running component is not ready, a sentence fragment; '' if it is. Returns within `timeout`
         seconds."""
         raise NotImplementedError

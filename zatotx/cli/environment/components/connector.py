@@ -11,13 +11,13 @@ from attrs import frozen
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.component_types import CONNECTOR
 from zatotx.cli.environment.components.component_operations import GRACE, ComponentOperations
-from zatotx.cli.environment.components.server import private_key_files, server_error
+from zatotx.cli.environment.components.server import private_key_files, server_not_ready_reason
 from zatotx.cli.environment.creation_plan import ODB_FILE, CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_layout import Component, get_setting, read_settings
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.environment.listen_addresses import ListenAddress, first_tcp_address, tcp_addresses
-from zatotx.cli.environment.processes import Process
-from zatotx.cli.environment.secret_keys import key_file
+from zatotx.cli.environment.process_discovery import ComponentProcess
+from zatotx.cli.environment.secret_key_access import key_file
 
 PORT = 17031  # of connector1; each further connector has the next one
 _DIRECTORIES = ('config', 'logs', 'work')
@@ -63,8 +63,8 @@ class ConnectorOperations(ComponentOperations):
     def address(self, part: Component) -> str:
         return first_tcp_address(part).url
 
-    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
-        return server_error(part, process.pid, timeout)
+    def readiness_error(self, part: Component, process: ComponentProcess, timeout: float) -> str:
+        return server_not_ready_reason(part, process.pid, timeout)
 
     def grace_period(self, part: Component) -> float:
         grace: float = get_setting(read_settings(part), 'shutdown', 'grace', GRACE)

@@ -9,15 +9,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zatotx.cli.environment.atomic_files import make_private_dir, write_private_file
+from zatotx.cli.environment.blocking_http_request import (
+    BlockingRequest,
+    IncompleteResponseError,
+    UnreachableError,
+    send_request,
+)
 from zatotx.cli.environment.component_types import LOAD_BALANCER
 from zatotx.cli.environment.components.component_operations import ComponentOperations
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import AGENT, link_certificate
-from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
+from zatotx.cli.environment.environment_layout import Component, read_toml
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, read_toml
 from zatotx.cli.environment.listen_addresses import ListenAddress, parse_listen_address
-from zatotx.cli.environment.processes import Process, holds_port, missing_workers, replace_workers
+from zatotx.cli.environment.process_discovery import (
+    ComponentProcess,
+    is_listening_on_port,
+    missing_workers_sentence,
+    replace_workers,
+)
 from zatotx.rules.listen_address import to_endpoint
 
 NAME = 'load-balancer'  # of its directory
@@ -27,7 +37,7 @@ GRACE = 30.0  # seconds, the default of shutdown.grace in lb.toml
 DIRECTORIES = ('config', 'errors', 'logs', 'tls', 'work')
 
 
-class NewServer(NamedTuple):
+class InitialServer(NamedTuple):
     """A server to which a new load balancer sends requests."""
 
     name: str
@@ -35,7 +45,7 @@ class NewServer(NamedTuple):
     port: int
 
 
-class NewAgent(NamedTuple):
+class InitialAgent(NamedTuple):
     """The settings of the agent of a new load balancer."""
 
     port: int
@@ -64,12 +74,12 @@ class LoadBalancerOperations(ComponentOperations):
         found = next(self.listen_addresses(part), None)
         return found.url if found is not None else ''
 
-    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
+    def readiness_error(self, part: Component, process: ComponentProcess, timeout: float) -> str:
         addresses = list(self.listen_addresses(part))
         for address in addresses:
-            if not holds_port(process.pid, address.port):
+            if not is_listening_on_port(process.pid, address.port):
                 return f'it is not listening on port {address.port} yet'
-        return alive_error(part, addresses, timeout) or missing_workers(part, process)
+        return load_balancer_not_ready_reason(part, addresses, timeout) or missing_workers_sentence(part, process)
 
     def grace_period(self, part: Component) -> float:
         grace = read_toml(part.settings_path).get('shutdown', {}).get('grace', GRACE)
@@ -89,11 +99,13 @@ class LoadBalancerOperations(ComponentOperations):
     def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
         if not plan.load_balancer:
             return []
-        servers = [NewServer(f'server{number}', '127.0.0.1', port) for number, port in enumerate(plan.server_ports, 1)]
+        servers = [
+            InitialServer(f'server{number}', '127.0.0.1', port) for number, port in enumerate(plan.server_ports, 1)
+        ]
         port = PORT + plan.port_offset
         return [CreationStep('Load balancer', partial(
             write_load_balancer, environment / NAME, cluster=plan.cluster, servers=servers, port=port,
-            agent=NewAgent(AGENT_PORT + plan.port_offset, plan.agent_tls, is_linked=True), servers_tls=plan.tls,
+            agent=InitialAgent(AGENT_PORT + plan.port_offset, plan.agent_tls, is_linked=True), servers_tls=plan.tls,
         ))]  # fmt: skip
 
     def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
@@ -114,7 +126,7 @@ def _tables(part: Component, name: str) -> list[tuple[str, dict[str, Any]]]:
     return [(key, table) for key, table in tables if isinstance(table, dict)]
 
 
-def alive_error(part: Component, addresses: Sequence[ListenAddress], timeout: float) -> str:
+def load_balancer_not_ready_reason(part: Component, addresses: Sequence[ListenAddress], timeout: float) -> str:
     """Return the reason why the load balancer does not respond on its first plain HTTP frontend. Returns '' if it
     responds, or if it has no such frontend."""
     for name, frontend in _tables(part, 'frontends'):
@@ -125,15 +137,15 @@ def alive_error(part: Component, addresses: Sequence[ListenAddress], timeout: fl
             continue
         try:
             response = send_request(address, BlockingRequest('GET', path), timeout)
-        except (UnreachableError, CutOffError) as error:
+        except (UnreachableError, IncompleteResponseError) as error:
             return str(error)
         return '' if response.status == 200 else f'{path} responds with {response.status}'
     return ''
 
 
 def write_load_balancer(
-    directory: Path, *, cluster: str, servers: Sequence[NewServer], port: int = PORT, name: str = NAME,
-    agent: NewAgent | None = None, servers_tls: bool = False,
+    directory: Path, *, cluster: str, servers: Sequence[InitialServer], port: int = PORT, name: str = NAME,
+    agent: InitialAgent | None = None, servers_tls: bool = False,
 ) -> None:  # fmt: skip
     """Create a load balancer with its directories, an lb.toml with new credentials for the statistics page, and the
     body of the 503 response. If `agent` is None, the agent is disabled. `servers_tls` says whether the servers have

@@ -13,9 +13,9 @@ from zatotx.cli.environment.atomic_files import make_private_dir
 from zatotx.cli.environment.component_types import REDIS
 from zatotx.cli.environment.components.component_operations import ComponentOperations
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_layout import Component
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component
-from zatotx.cli.environment.processes import POLL_INTERVAL, Process
+from zatotx.cli.environment.process_discovery import POLL_INTERVAL, ComponentProcess
 
 URL = 'unix://../redis/redis.sock'  # in the settings of a node
 PROBE_TIMEOUT = 3.0  # seconds
@@ -28,8 +28,8 @@ class RedisOperations(ComponentOperations):
     def address(self, part: Component) -> str:
         return str(part.path / 'redis.sock')
 
-    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
-        return embedded_redis_error(part.path, timeout)
+    def readiness_error(self, part: Component, process: ComponentProcess, timeout: float) -> str:
+        return redis_not_ready_reason(part.path, timeout)
 
     def stop_orphans(self, part: Component) -> list[str]:
         return shut_down_orphan(part)
@@ -45,25 +45,25 @@ def shut_down_orphan(part: Component) -> list[str]:
     """Shut down a Redis server whose supervisor was killed, after the server has saved its data."""
     path = part.path / 'redis.sock'
     end = time.monotonic() + ORPHAN_TIMEOUT
-    while not embedded_redis_error(part.path):
+    while not redis_not_ready_reason(part.path):
         if time.monotonic() > end:
             return [f'{part.name} does not end: see {part.path}/server.pid for its process']
         with suppress(OSError):  # it closes the connection instead of responding
-            redis_command(path, b'SHUTDOWN')
+            send_redis_command(path, b'SHUTDOWN')
         time.sleep(POLL_INTERVAL)
     return []
 
 
-def embedded_redis_error(directory: Path, timeout: float = PROBE_TIMEOUT) -> str:
+def redis_not_ready_reason(directory: Path, timeout: float = PROBE_TIMEOUT) -> str:
     """Return the reason why the embedded Redis is not ready, or '' if it is ready."""
     try:
-        answer = redis_command(directory / 'redis.sock', b'PING', timeout)
+        answer = send_redis_command(directory / 'redis.sock', b'PING', timeout)
     except OSError as error:
         return f'redis.sock is not responding: {error.strerror or error}'
     return '' if answer.startswith(b'+PONG') else answer.decode('utf-8', 'replace').strip('-\r\n')
 
 
-def redis_command(path: Path, command: bytes, timeout: float = PROBE_TIMEOUT) -> bytes:
+def send_redis_command(path: Path, command: bytes, timeout: float = PROBE_TIMEOUT) -> bytes:
     """Send a command to Redis and return the first bytes of the response. The socket is addressed relative to its
     opened directory, because the length of a socket's path is limited."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)

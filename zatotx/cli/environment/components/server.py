@@ -8,28 +8,33 @@ from functools import partial
 from pathlib import Path
 
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.blocking_http_request import (
+    BlockingRequest,
+    BlockingResponse,
+    IncompleteResponseError,
+    UnreachableError,
+    send_request,
+)
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.components.component_operations import GRACE, ComponentOperations
 from zatotx.cli.environment.creation_plan import ODB_FILE, CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import link_certificate, server_certificate_name
-from zatotx.cli.environment.http_request import (
-    BlockingRequest,
-    BlockingResponse,
-    CutOffError,
-    UnreachableError,
-    send_request,
-)
+from zatotx.cli.environment.environment_layout import Component, get_setting, read_settings
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.environment.listen_addresses import (
     ListenAddress,
     first_tcp_address,
     listen_descriptions,
-    split_description,
+    split_endpoint_description,
     tcp_addresses,
 )
-from zatotx.cli.environment.processes import Process, holds_port, missing_workers, replace_workers
-from zatotx.cli.environment.secret_keys import key_file
+from zatotx.cli.environment.process_discovery import (
+    ComponentProcess,
+    is_listening_on_port,
+    missing_workers_sentence,
+    replace_workers,
+)
+from zatotx.cli.environment.secret_key_access import key_file
 
 PICKUP = 'pickup/incoming/services'
 TLS_FILES = 'privateKey=tls/zato-server-priv-key.pem:certKey=tls/zato-server-cert.pem'
@@ -87,8 +92,8 @@ class ServerOperations(ComponentOperations):
     def address(self, part: Component) -> str:
         return first_tcp_address(part).url
 
-    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
-        return server_error(part, process.pid, timeout) or missing_workers(part, process)
+    def readiness_error(self, part: Component, process: ComponentProcess, timeout: float) -> str:
+        return server_not_ready_reason(part, process.pid, timeout) or missing_workers_sentence(part, process)
 
     def grace_period(self, part: Component) -> float:
         grace: float = get_setting(read_settings(part), 'shutdown', 'grace', GRACE)
@@ -123,20 +128,20 @@ class ServerOperations(ComponentOperations):
 OPERATIONS = ServerOperations()
 
 
-def server_error(part: Component, pid: int, timeout: float) -> str:
+def server_not_ready_reason(part: Component, pid: int, timeout: float) -> str:
     """Return the reason why a server is not ready, or '' if it is ready. Only responses of the component's own process
     are accepted, because another program, or a server of another environment, may use the port."""
     listen_address = first_tcp_address(part)
-    if not holds_port(pid, listen_address.port):
+    if not is_listening_on_port(pid, listen_address.port):
         return f'it is not listening on port {listen_address.port} yet'
     try:
         response = send_request(listen_address, BlockingRequest('GET', '/zato/ready'), timeout)
-    except (UnreachableError, CutOffError) as error:
+    except (UnreachableError, IncompleteResponseError) as error:
         return str(error)
-    return '' if response.status == 200 else not_ready_reasons(response)
+    return '' if response.status == 200 else parse_not_ready_reasons(response)
 
 
-def not_ready_reasons(answer: BlockingResponse) -> str:
+def parse_not_ready_reasons(answer: BlockingResponse) -> str:
     """Return the reasons in the body of a 503 response of /zato/ready."""
     try:
         found = json.loads(answer.body)['reasons']
@@ -148,7 +153,7 @@ def not_ready_reasons(answer: BlockingResponse) -> str:
 def private_key_files(part: Component) -> Iterator[Path]:
     """Yield the private key files of the TLS endpoints."""
     for description in listen_descriptions(part):
-        kind, *fields = split_description(description.removeprefix('haproxy:'))
+        kind, *fields = split_endpoint_description(description.removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             yield part.path / named.get('privateKey', 'server.pem')
@@ -160,7 +165,7 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
     proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
     write_server_directory(
-        directory, cluster=plan.cluster, workers=plan.workers, sections=kind_sections(plan, number, proxies),
+        directory, cluster=plan.cluster, workers=plan.workers, sections=kind_settings_sections(plan, number, proxies),
         urls=(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}',
               plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'), key=plan.key,
     )  # fmt: skip
@@ -185,7 +190,7 @@ def write_server_directory(
     write_info(directory, SERVER)
 
 
-def kind_sections(plan: EnvironmentPlan, number: int, proxies: str) -> str:
+def kind_settings_sections(plan: EnvironmentPlan, number: int, proxies: str) -> str:
     """Return the sections of the kinds in the settings of a new server."""
     port = plan.server_ports[number - 1]
     text = ''.join(template.format(port=port, proxies=proxies) + '\n' for template in settings_templates())

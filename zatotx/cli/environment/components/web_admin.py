@@ -10,17 +10,22 @@ from attrs import frozen
 
 from zatotx.admin.break_glass_file import FILE
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.blocking_http_request import (
+    BlockingRequest,
+    IncompleteResponseError,
+    UnreachableError,
+    send_request,
+)
 from zatotx.cli.environment.component_types import WEB_ADMIN
 from zatotx.cli.environment.components.component_operations import ComponentOperations
 from zatotx.cli.environment.components.load_balancer import AGENT_PORT
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import WEB_ADMIN as CERTIFICATE
 from zatotx.cli.environment.environment_authority import link_certificate
-from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
+from zatotx.cli.environment.environment_layout import Component, UserCredentials, components_of, get_setting, read_toml
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, Credentials, components_of, get_setting, read_toml
 from zatotx.cli.environment.listen_addresses import ListenAddress, parse_listen_address
-from zatotx.cli.environment.processes import Process, holds_port
+from zatotx.cli.environment.process_discovery import ComponentProcess, is_listening_on_port
 from zatotx.cli.errors import CommandError
 
 NAME, PORT = 'web-admin', 8183
@@ -67,13 +72,13 @@ class WebAdminOperations(ComponentOperations):
     def address(self, part: Component) -> str:
         return _address(self, part).url
 
-    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
+    def readiness_error(self, part: Component, process: ComponentProcess, timeout: float) -> str:
         address = _address(self, part)
-        if not holds_port(process.pid, address.port):
+        if not is_listening_on_port(process.pid, address.port):
             return f'it is not listening on port {address.port} yet'
         try:
             response = send_request(address, BlockingRequest('GET', '/login'), timeout)
-        except (UnreachableError, CutOffError) as error:
+        except (UnreachableError, IncompleteResponseError) as error:
             return str(error)
         return '' if response.status == 200 else f'/login responds with {response.status}'
 
@@ -117,7 +122,7 @@ class NewWebAdmin:
     servers: Sequence[str]  # URLs
     agent: str  # URL; '' = there is none
     tls: bool  # whether the servers have certificates of the environment's authority
-    break_glass: Credentials | None = None  # of the local account for when no server answers; None = without one
+    break_glass: UserCredentials | None = None  # of the local account for when no server answers; None = without one
 
 
 def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
@@ -140,7 +145,7 @@ def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
     write_info(directory, WEB_ADMIN)
 
 
-def write_break_glass(directory: Path, account: Credentials) -> None:
+def write_break_glass(directory: Path, account: UserCredentials) -> None:
     """Write the file with the user name and the password hash of the break-glass account."""
     from zatotx.odb.secrets import hash_secret
 

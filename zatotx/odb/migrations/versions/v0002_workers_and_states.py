@@ -9,7 +9,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from zatotx.odb.migrations.steps import LONG_TEXT, add_column, add_unique, create_index, create_table, drop_unique
+from zatotx.odb.migrations.idempotent_changes import (
+    LONG_TEXT,
+    add_column,
+    add_unique,
+    create_index,
+    create_table,
+    drop_unique,
+)
 
 revision = '0002'
 down_revision = '0001'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from zatotx.odb.migrations.steps import BLOB, LONG_TEXT, TIMESTAMP, create_index, create_table
+from zatotx.odb.migrations.idempotent_changes import BLOB, LONG_TEXT, TIMESTAMP, create_index, create_table
 
 revision = '0003'
 down_revision = '0002'

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from zatotx.odb.migrations.steps import LONG_TEXT, TIMESTAMP, add_column, create_table
+from zatotx.odb.migrations.idempotent_changes import LONG_TEXT, TIMESTAMP, add_column, create_table
 
 revision = '0004'
 down_revision = '0003'

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement_fields import PlacementKeys
+from zatotx.schema.placement_fields import PlacedChannelBase
 
 MEBIBYTE = 1024 * 1024
 QUORUM, CLASSIC = 'quorum', 'classic'
@@ -42,7 +42,7 @@ class AmqpQueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = {}  # fmt: skip
 
 
-class AmqpChannel(PlacementKeys, frozen=True, kw_only=True):
+class AmqpChannel(PlacedChannelBase, frozen=True, kw_only=True):
     """An AMQP channel, which delivers the messages of a queue to a service. A message is acknowledged after its service
     has succeeded."""
 

@@ -9,6 +9,7 @@ import pika
 from twisted.logger import LogLevel, capturedLogs
 
 from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
+from trial_tests.support.rabbitmq import PASSWORD
 from trial_tests.support.waiting import allowed
 from zatotx.connectors import connection_supervisor
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
@@ -66,6 +67,25 @@ class ConsumeTests(WithChannel):
             delivery.answer(b'')
         await self.until(lambda: len(self.exchange.delivered) == 8)
 
+    async def test_single_active_consumer(self) -> None:
+        """A queue with a single active consumer keeps its order: the other consumers wait for the end of that one."""
+        queue = await self.blocking(self.broker.queue, b'1', b'2', b'3', arguments={'x-single-active-consumer': True})
+        self.exchange.at_once = None
+        await self.serve(queue, prefetch=1, consumers=2)
+        for number in range(3):
+            await self.until(lambda: len(self.exchange.delivered) == number + 1)  # noqa: B023 - waits for it here
+            await self.sleep(0.1)
+            self.assertEqual(self.bodies, [b'1', b'2', b'3'][: number + 1])
+            self.exchange.delivered[number].answer(b'')
+
+    async def test_priorities(self) -> None:
+        """Messages with a higher priority are delivered before those that have waited longer."""
+        queue = await self.blocking(self.broker.queue, b'low', arguments={'x-max-priority': 9}, priority=1)
+        await self.blocking(self.broker.publish, queue, b'high', priority=8)
+        await self.serve(queue, prefetch=1)
+        await self.until(lambda: len(self.exchange.delivered) == 2)
+        self.assertEqual(self.bodies, [b'high', b'low'])
+
     async def test_bytes_in_flight(self) -> None:
         """Where the bodies in progress take too much memory, nothing more is read until some are done."""
         queue = await self.blocking(self.broker.queue, *[b'x' * 60_000] * 20)
@@ -116,6 +136,14 @@ class ConsumeTests(WithChannel):
         queue = await self.blocking(self.broker.queue, gzip.compress(b'text'), content_encoding='gzip')
         await self.serve(queue)
         await self.until(lambda: self.bodies == [b'text'])
+
+    async def test_large_bodies(self) -> None:
+        """Bodies of several frames, and the small ones between them, arrive whole."""
+        bodies = [b'a', b'b' * 131_064, b'c' * 131_065, b'', b'd' * 1_000_000, b'e']
+        queue = await self.blocking(self.broker.queue, *bodies)
+        await self.serve(queue, prefetch=10)
+        await self.until(lambda: len(self.bodies) == len(bodies))
+        self.assertEqual([body == found for body, found in zip(bodies, self.bodies, strict=True)], [True] * 6)
 
     async def test_declares(self) -> None:
         """A declared queue is made with its bindings; RabbitMQ's own limit of deliveries is off."""
@@ -169,6 +197,26 @@ class ConsumeTests(WithChannel):
         for delivery in self.exchange.delivered:
             delivery.answer(b'')
         await self.until(lambda: self.figures()['in_flight_messages'] == 0)
+
+    async def test_edited_definition(self) -> None:
+        """An edit of the definition moves the channel to a new connection, and messages in progress are finished. A
+        password that the broker does not accept is a finding until the next edit."""
+        queue = await self.blocking(self.broker.queue, b'old')
+        self.exchange.at_once = None
+        await self.serve(queue)
+        await self.until(lambda: self.exchange.delivered)
+        objects = self.objects(queue)
+        for revision, password in ((2, 'wrong'), (3, PASSWORD)):
+            objects[0] = definition(self.broker, password=password)
+            await self.channel.apply(Snapshot(revision, objects))
+            await self.until(lambda: bool(list(self.channel.findings())) == (password == 'wrong'))  # noqa: B023
+        self.exchange.delivered[0].answer(b'')
+        await self.blocking(self.broker.publish, queue, b'new')
+        await self.until(lambda: len(self.exchange.delivered) == 2)
+        self.exchange.delivered[1].answer(b'')
+        await self.until(lambda: self.figures()['in_flight_messages'] == 0)
+        await self.channel.stop()
+        self.assertEqual(await self.blocking(self.broker.count, queue), 0)
 
     async def test_waiting_messages(self) -> None:
         """The messages that wait in the queue are a metric."""
@@ -300,15 +348,18 @@ class FailureTests(WithChannel):
     async def test_names(self) -> None:
         """The broker shows consumers and connections under the names of the configuration."""
         queue = await self.blocking(self.broker.queue)
-        self.patch(self, 'definition_fields', {'connection_name': 'orders-of-zatotx'})
-        await self.serve(queue, consumer_tag_prefix='shop', consumers=2, prefetch=7)
+        self.patch(self, 'definition_fields', {'connection_name': 'orders-of-zatotx', 'channel_max': 77})
+        await self.serve(queue, consumer_tag_prefix='shop', consumers=2, prefetch=7, consumer_priority=3)
         consumers = await self.blocking(self.broker.ctl, 'list_consumers', 'queue_name', 'consumer_tag',
-                                        'prefetch_count')  # fmt: skip
-        rows = [line.split() for line in consumers.splitlines() if line.startswith(queue)]
-        self.assertEqual([(tag.startswith('shop:'), count) for _, tag, count in rows], [(True, '7')] * 2)
-        self.assertEqual(len({tag for _, tag, _ in rows}), 2)
-        connections = await self.blocking(self.broker.ctl, 'list_connections', 'client_properties')
-        self.assertIn('orders-of-zatotx', connections)
+                                        'prefetch_count', 'arguments')  # fmt: skip
+        rows = [line.split('\t') for line in consumers.splitlines() if line.startswith(queue)]
+        self.assertEqual([(tag.startswith('shop:'), count) for _, tag, count, _ in rows], [(True, '7')] * 2)
+        self.assertEqual(len({tag for _, tag, _, _ in rows}), 2)
+        for *_, arguments in rows:
+            self.assertIn('"x-priority",3', arguments)
+        connections = await self.blocking(self.broker.ctl, 'list_connections', 'channel_max', 'client_properties')
+        (line,) = [line for line in connections.splitlines() if 'orders-of-zatotx' in line]
+        self.assertEqual(line.split()[0], '77')
 
     async def test_wrong_password(self) -> None:
         """A login that the broker does not accept is one finding and one line in the log."""
@@ -323,6 +374,25 @@ class FailureTests(WithChannel):
         with capturedLogs() as events:
             await self.sleep(1.5)  # in which it tries again
         self.assertEqual([event for event in events if event['log_level'] >= LogLevel.warn], [])
+
+
+    async def test_a_user_who_is_deleted(self) -> None:
+        """A user whom the broker does not know any more ends the channel with a finding; it consumes again when the
+        user is back. The broker may not send it what the account has no right to read."""
+        queue = await self.blocking(self.broker.queue)
+        add = ('rabbit_auth_backend_internal:add_user(<<"clerk">>, <<"clerk-sEcReT">>, <<"tests">>), '
+               'rabbit_auth_backend_internal:set_permissions(<<"clerk">>, <<"/">>, <<"">>, <<"">>, <<"{}">>, '
+               '<<"tests">>).')  # fmt: skip
+        await self.blocking(self.broker.ctl, 'eval', add.format('.*'))
+        self.patch(connection_supervisor, 'MAX_BACKOFF', 0.2)
+        self.patch(self, 'definition_fields', {'username': 'clerk', 'password': 'clerk-sEcReT'})
+        await self.serve(queue)
+        for rights, refusal in (('nothing', "read access to queue"), ('.*', '')):
+            await self.blocking(self.broker.ctl, 'delete_user', 'clerk')
+            await self.until(lambda: any('ACCESS_REFUSED' in each for each in self.channel.findings()))
+            await self.blocking(self.broker.ctl, 'eval', add.format(rights))
+            await self.until(lambda: refusal in ''.join(self.channel.findings()))  # noqa: B023 - waits for it here
+        await self.blocking(self.broker.ctl, 'delete_user', 'clerk')
 
 
 class RequestTests(WithChannel):

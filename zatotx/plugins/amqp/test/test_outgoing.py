@@ -191,6 +191,24 @@ class SendTests(WithOutgoing):
         self.assertIn('out', error.msg)
         await self.raises(MessageUnroutable, out.call('x', routing_key='nowhere'))
 
+    async def test_edit(self) -> None:
+        """A connection that is edited, or deleted, still gets the replies to its requests; further messages go by the
+        new configuration."""
+        queue, other = [await self.blocking(self.broker.queue) for _ in range(2)]
+        asking = []
+        for routing_key in (queue, other):
+            out = await self.connect(routing_key=routing_key)
+            asking.append(Deferred.fromCoroutine(out.call(routing_key)))
+            _, body = request = await self.blocking(self.broker.taken, routing_key)
+            self.assertEqual(body.decode(), routing_key)
+            if routing_key == queue:
+                first = request
+        await self.configure()
+        for properties, body in (first, request):
+            await self.blocking(self.broker.publish, properties.reply_to, body, mandatory=False,
+                                correlation_id=properties.correlation_id)  # fmt: skip
+        self.assertEqual([(await each).text for each in asking], [queue, other])
+
     async def test_ping(self) -> None:
         """A ping names the broker."""
         await self.connect()

@@ -16,6 +16,7 @@ from twisted.internet.protocol import ServerFactory
 
 from zatotx.connectors.tcp_client import connect_protocol
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
+from zatotx.plugins.ftp.client.bulk_tls import BulkTlsProtocol
 from zatotx.plugins.ftp.client.control_connection import ControlConnection
 from zatotx.plugins.ftp.client.data_connection import DataConnection
 from zatotx.plugins.ftp.client.errors import CommandRejected, TransferFailed
@@ -131,7 +132,8 @@ class PreparedData:
         come from the same client."""
         channel, connection = self.channel, self.connection
         session = channel.control.transport.getHandle().get_session()
-        handshake = tls.handshake(connection.transport, channel.host, channel.reactor, session=session)
+        handshake = tls.handshake(connection.transport, channel.host, channel.reactor, session=session,
+                                  protocol=BulkTlsProtocol)  # fmt: skip
         try:
             secure = await channel.limit.wait(handshake.done)
         except TlsHandshakeFailed:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.rules.listen_address import address_error, to_endpoint
-from zatotx.schema.delivery_fields import DeliveryKeys, DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry, MessageChannelBase
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import FOR_LOGINS
 
@@ -66,7 +66,7 @@ class FtpTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     implicit: Annotated[bool, field('Whether connections begin with TLS instead of AUTH TLS')] = False
 
 
-class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
+class FtpChannel(MessageChannelBase, frozen=True, kw_only=True):
     """An FTP channel: an FTP server that delivers uploaded files to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]

@@ -7,14 +7,14 @@ from typing import Annotated
 import msgspec
 
 from zatotx.plugins.ftp.wire import path_error
-from zatotx.schema.delivery_fields import DeliveryKeys, DeliveryRetry, Idempotency
+from zatotx.schema.delivery_fields import DeliveryRetry, Idempotency, MessageChannelBase
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 MOVE, DELETE = 'move', 'delete'
 IGNORED = ('*.part', '*.tmp', '*.filepart', '.*')  # names that programs give to files until they are complete
 
 
-class FtpPollChannel(DeliveryKeys, frozen=True, kw_only=True):
+class FtpPollChannel(MessageChannelBase, frozen=True, kw_only=True):
     """An FTP poller: fetches the files of a directory on an FTP server and delivers them to a service, on one node of
     the cluster at a time."""
 

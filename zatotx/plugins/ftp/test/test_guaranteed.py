@@ -11,7 +11,7 @@ from trial_tests.support import ftp_servers
 from trial_tests.support.kind_contracts import GuaranteedContract
 from trial_tests.support.ports import free_port
 from zatotx.connectors.guaranteed_delivery import StoredCall
-from zatotx.connectors.stored_files import MAX_STORED, METHODS
+from zatotx.connectors.guaranteed_file_operations import MAX_STORED, METHODS
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind
 from zatotx.model.errors import BadRequest, RemoteFileError

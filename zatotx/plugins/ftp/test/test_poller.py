@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.reactor import as_reactor
 from trial_tests.unit.connectors.test_inbound_delivery import Memory, Service, reply
 from zatotx.connectors.channels import ChannelParts
-from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.listener_registry import ListenerRegistry
+from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
 from zatotx.connectors.remote_files import DIRECTORY, FILE, FileInfo
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.meters import NullMeter
@@ -159,7 +159,7 @@ class PollerTests(SynchronousTestCase):
         )  # fmt: skip
         parts = ChannelParts(title='Channel orders (ftp-poll)', address='', meter=NullMeter(), context=context,
                              listeners=ListenerRegistry(context.listen),
-                             events=EventLog('Channel orders (ftp-poll)', context.reactor))  # fmt: skip
+                             events=RateLimitedEventLog('Channel orders (ftp-poll)', context.reactor))  # fmt: skip
         poller = PollChannel(value, parts, self.files, self.retire, self.in_progress)
         self.successResultOf(Deferred.fromCoroutine(poller.start(self.service, self.fail)))
         return poller

@@ -26,14 +26,14 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientReque
 from zope.interface import implementer
 
 from zatotx.plugins.http.client.errors import (
-    BodyFailed,
     CallFailed,
     ConnectRefused,
     ConnectTimeout,
-    FirstByteTimeout,
     NoSuchHost,
     NotReached,
     PeerReset,
+    RequestBodyFailed,
+    ResponseStartTimeout,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin, Sender, Timeouts
@@ -89,7 +89,7 @@ class Agent:
 
 @implementer(IClientRequest)
 class AgentRequest:
-    """The request to which an AgentResponse belongs, in the form in which it was sent."""
+    """The request, as it was sent, to which an AgentResponse belongs."""
 
     def __init__(self, method: bytes, uri: bytes, headers: Headers, host: bytes) -> None:
         self.method = method
@@ -351,9 +351,9 @@ def _twisted_error(error: CallFailed, failure: Failure) -> Exception | None:
         return twisted_error.DNSLookupError(error.detail)
     if isinstance(error, NotReached):
         return None
-    if isinstance(error, BodyFailed):
+    if isinstance(error, RequestBodyFailed):
         return RequestTransmissionFailed([cause])
-    if isinstance(error, FirstByteTimeout | TotalTimeout) or (
+    if isinstance(error, ResponseStartTimeout | TotalTimeout) or (
         isinstance(error, PeerReset) and not error.response_started
     ):
         return ResponseNeverReceived([cause])

@@ -46,7 +46,7 @@ ATTEMPT_DELAY = 0.25  # seconds after which the next address is tried concurrent
 _MAX_TIMEOUT = 600.0  # upper limit in seconds, whatever the deadline
 
 
-def system_lookup(name: str) -> Sequence[str]:
+def resolve_with_system(name: str) -> Sequence[str]:
     """Return the addresses of a host name, with the preferred address first (RFC 6724). Blocking. Raises OSError."""
     return [str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
 
@@ -55,7 +55,7 @@ class AddressResolver:
     """Resolves host names for a process, with a cache of recent results."""
 
     def __init__(
-        self, reactor: IReactor, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS
+        self, reactor: IReactor, lookup: Lookup = resolve_with_system, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS
     ) -> None:
         """`reactor`: IReactorTime and IReactorFromThreads. `lookup` is called in threads."""
         self._reactor = reactor
@@ -134,7 +134,7 @@ class PlaceholderProtocol(Protocol):
         self.factory.connected(self)
 
 
-def connect_first(reactor: IReactor, addresses: Sequence[str], port: int) -> Deferred[Any]:
+def connect_to_first_address(reactor: IReactor, addresses: Sequence[str], port: int) -> Deferred[Any]:
     """Return the transport of a TCP connection to one of the addresses (happy eyeballs). The addresses are tried in
     order: the next attempt starts as soon as one has failed, or HEAD_START seconds after the last one has started. The
     protocol must be replaced before data is read.
@@ -300,7 +300,7 @@ class _ConnectAttempt:
             addresses = self._permitted_addresses(addresses)
         self.pending_step = f'{address} did not accept a connection'
         try:
-            transport = await connect_first(self.connector.reactor, addresses, there.port)
+            transport = await connect_to_first_address(self.connector.reactor, addresses, there.port)
         except ConnectError as error:
             raise _translate_error(error, address) from error
         if isinstance(there, Origin) and not there.redirected:

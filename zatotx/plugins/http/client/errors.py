@@ -71,11 +71,11 @@ class ClientClosed(NotReached):
 # Errors on a connection: the raiser sets `reached_peer` where it is False.
 
 
-class FirstByteTimeout(CallFailed):
+class ResponseStartTimeout(CallFailed):
     """The peer did not begin to respond within the timeout, or stopped reading the request."""
 
 
-class SilenceTimeout(CallFailed):
+class ResponseStallTimeout(CallFailed):
     """The peer stopped sending in the middle of its response."""
 
 
@@ -96,15 +96,15 @@ class BadResponse(CallFailed):
     """The response is not valid HTTP/1, or its end cannot be determined."""
 
 
-class BadCoding(BadResponse):
+class BadContentCoding(BadResponse):
     """The body does not match its Content-Encoding, or exceeds the limits when it is decoded."""
 
 
-class TooLarge(CallFailed):
+class ResponseTooLarge(CallFailed):
     """The body of the response exceeds the size limit of the call."""
 
 
-class BodyFailed(CallFailed):
+class RequestBodyFailed(CallFailed):
     """The source of the request's body failed. Its error is the __cause__."""
 
 
@@ -117,7 +117,7 @@ class BadRedirect(CallFailed):
     be sent over plain HTTP."""
 
 
-class StreamClosed(CallFailed):
+class BodyClosedByReader(CallFailed):
     """The reader closed the response body before the whole body was read."""
 
 

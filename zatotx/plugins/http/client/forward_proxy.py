@@ -15,7 +15,7 @@ from zatotx.plugins.http.client.errors import ProxyFailed
 from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin, Sender
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http1.request_writer import NO_BODY, write_request_head
-from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, MessageRejected, ResponseHead, ResponseParser
+from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, HttpMessageRejected, ResponseHead, ResponseParser
 
 _PROXY_AUTH_REQUIRED = 407
 
@@ -46,7 +46,7 @@ class ConnectTunnel(Protocol):
                 if head.status >= 200:
                     self._check_status(head.status)
                     return
-        except MessageRejected as rejection:
+        except HttpMessageRejected as rejection:
             self._fail(f'answered a CONNECT with what is not HTTP/1: {rejection.reason}')
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred, fail
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.interfaces.reactor import IReactor
+from zatotx.plugins.http.client.connection_pool import ConnectionPool, PoolLimits
 from zatotx.plugins.http.client.connector import AddressResolver, Connector
 from zatotx.plugins.http.client.errors import ClientClosed, TotalTimeout
 from zatotx.plugins.http.client.forward_proxy import ForwardProxySender
 from zatotx.plugins.http.client.http_messages import BodySource, Dial, HttpRequest, HttpResponse, Origin, Sender
-from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
-from zatotx.plugins.http.client.pool import ConnectionPool, PoolLimits
-from zatotx.plugins.http.client.response_processing import Decoder, Offload, RedirectFollower, ResponseProcessor
+from zatotx.plugins.http.client.pending_call import PendingCall, SharedCallResources
+from zatotx.plugins.http.client.response_processing import Offload, RedirectFollower, ResponseDecoder, ResponseProcessor
 from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
 from zatotx.wire.http1.header_fields import is_authority
 from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, CONTENT_LENGTH, EXPECT, NO_BODY, write_request_head
@@ -42,7 +42,7 @@ class HttpClient:
 
     __slots__ = ('_closed', '_dial', '_environment', '_keeps_alive', '_limits', '_pools', '_retired', '_when_empty')
 
-    def __init__(self, environment: CallEnvironment, dial: Dial, limits: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
+    def __init__(self, environment: SharedCallResources, dial: Dial, limits: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
         self._environment = environment
         self._dial = dial
         self._limits = limits
@@ -69,7 +69,7 @@ class HttpClient:
 
     def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        data, body = format_request(request, keep_alive=self._keeps_alive)
+        data, body = serialize_request(request, keep_alive=self._keeps_alive)
         call = PendingCall(self._environment, request, data, body)
         now = call.started_at
         if call.deadline <= now:
@@ -116,7 +116,7 @@ class HttpClient:
         return pool
 
 
-def format_request(request: HttpRequest, *, keep_alive: bool) -> tuple[bytes, bytes | BodySource | None]:
+def serialize_request(request: HttpRequest, *, keep_alive: bool) -> tuple[bytes, bytes | BodySource | None]:
     """Serialize a request. Returns the bytes to send immediately, and the body to send after them. Raises ValueError
     for a request that must not be sent."""
     body, method = request.body, request.method
@@ -166,7 +166,7 @@ class ClientSettings:
 
 
 class ClientEnvironment:
-    """The resources that all HTTP clients of a node share."""
+    """The dependencies that all HTTP clients of a node share, such as the reactor."""
 
     def __init__(
         self, reactor: IReactor, offload: Offload, *, environ: Mapping[str, str],
@@ -177,7 +177,7 @@ class ClientEnvironment:
         self.offload = offload
         self.environ = environ
         self.resolver = AddressResolver(reactor) if resolver is None else resolver
-        self.call_environment = CallEnvironment(reactor)
+        self.call_environment = SharedCallResources(reactor)
         self._tls: WeakValueDictionary[TlsSettings, TlsClientFactory] = WeakValueDictionary()
 
     def tls_factory(self, settings: TlsSettings) -> TlsClientFactory:
@@ -189,7 +189,7 @@ class ClientEnvironment:
 
 
 @frozen
-class WrappedClient:
+class HttpClientWithSenders:
     """An HTTP client together with the senders that wrap it. The statistics `active`, `idle` and `waiting` are those of
     `client`."""
 
@@ -207,7 +207,7 @@ class WrappedClient:
         return self.client.close()
 
 
-def make_client(settings: ClientSettings, environment: ClientEnvironment) -> WrappedClient:
+def make_client(settings: ClientSettings, environment: ClientEnvironment) -> HttpClientWithSenders:
     """Create an HTTP client. Wrappers that are not needed are omitted, and cause no overhead. Raises
     UnusableCredentials if a certificate cannot be used, and UnusableProxy if a proxy cannot be used."""
     proxies = make_proxy_selector(settings.proxy, environment.environ)
@@ -215,16 +215,16 @@ def make_client(settings: ClientSettings, environment: ClientEnvironment) -> Wra
     core = HttpClient(environment.call_environment, connector.connect, settings.pool_limits)
     sender: Sender = ForwardProxySender(core, proxies) if proxies.http else core
     if not settings.max_redirects and not settings.decode_content:
-        return WrappedClient(core, sender, sender.send, sender.send)
+        return HttpClientWithSenders(core, sender, sender.send, sender.send)
     redirects = RedirectFollower(
         sender,
         max_redirects=settings.max_redirects,
         any_origin=settings.redirect_to_any_origin,
         secret_fields=settings.secret_fields,
     )
-    decoder = Decoder(environment.offload, max_ratio=settings.max_ratio)
+    decoder = ResponseDecoder(environment.offload, max_ratio=settings.max_ratio)
     processor = ResponseProcessor(
         sender, environment.reactor.seconds,
         redirects=redirects if settings.max_redirects else None, decoder=decoder if settings.decode_content else None,
     )  # fmt: skip
-    return WrappedClient(core, sender, processor.send, processor.send_awaitable)
+    return HttpClientWithSenders(core, sender, processor.send, processor.send_awaitable)

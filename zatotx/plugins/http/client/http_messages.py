@@ -16,7 +16,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
-from zatotx.rules.http.redirects import parse_target
+from zatotx.rules.http.redirects import parse_redirect_target
 from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.http1.response_parser import ResponseHead
 
@@ -43,7 +43,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 def split_url(url: str) -> tuple[Origin, bytes]:
     """Split a URL into its origin and its path with the query. Raises RedirectError, a ValueError, if it is not an http
     or https URL."""
-    parsed = parse_target(url)
+    parsed = parse_redirect_target(url)
     return Origin('https' if parsed.secure else 'http', parsed.host, parsed.port), parsed.target.encode('ascii')
 
 
@@ -59,8 +59,8 @@ class BodySource(Protocol):
         """Whether `pieces` may be called again if the request has to be sent a second time."""
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """Return the body. An exception that it raises fails the call with BodyFailed; it is closed (`aclose`) when the
-        rest is not needed."""
+        """Return the body. An exception that it raises fails the call with RequestBodyFailed; it is closed (`aclose`)
+        when the rest is not needed."""
 
 
 class BodyStream(Protocol):
@@ -91,9 +91,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     queue_timeout: float = 10.0  # waiting for a free slot in the pool: QueueTimeout
     connect_timeout: float = 10.0  # DNS, TCP, proxy and TLS together: ConnectTimeout
     first_byte_timeout: float = (
-        30.0  # from the last progress of the request to the response's first byte: FirstByteTimeout
+        30.0  # from the last progress of the request to the response's first byte: ResponseStartTimeout
     )
-    read_timeout: float = 30.0  # between two pieces of a response: SilenceTimeout
+    read_timeout: float = 30.0  # between two pieces of a response: ResponseStallTimeout
     total_timeout: float = (
         60.0  # from `send` to the end of the response, also a streamed one: TotalTimeout; inf = no limit
     )
@@ -118,7 +118,8 @@ class HttpRequest(msgspec.Struct):
         0.0  # seconds to wait for 100 Continue before sending the body anyway; 0 = do not ask for it
     )
     is_streamed: bool = False  # return the response when its head has arrived, with a BodyStream as its body
-    max_body: int = 20 * 1024 * 1024  # largest response body that is collected, in bytes before decoding: TooLarge
+    # largest response body that is collected, in bytes before decoding: ResponseTooLarge
+    max_body: int = 20 * 1024 * 1024
 
     def __repr__(self) -> str:
         """Return a representation without secrets: no fields, no query, no body."""

@@ -16,9 +16,9 @@ from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.errors import (
     CallFailed,
     ConnectTimeout,
-    FirstByteTimeout,
     QueueTimeout,
-    SilenceTimeout,
+    ResponseStallTimeout,
+    ResponseStartTimeout,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_messages import BodySource, HttpRequest, HttpResponse
@@ -62,7 +62,7 @@ class CallQueue(Protocol):
         """Remove a call from the queue."""
 
 
-class RequestUpload(Protocol):
+class RequestSender(Protocol):
     """The interface of the part of a connection that sends the request of a call."""
 
     def has_unsent(self, data: bytes) -> bool:
@@ -79,7 +79,7 @@ class CallConnection(Protocol):
     """The interface of the connection that a call in progress uses."""
 
     @property
-    def request_writer(self) -> RequestUpload:
+    def request_writer(self) -> RequestSender:
         """The writer of the request."""
 
     def abort(self) -> None:
@@ -93,7 +93,7 @@ class FailableStream(Protocol):
         """Fail the stream: no more data follows."""
 
 
-class CallEnvironment:
+class SharedCallResources:
     """The clock, timeout sweeper and write batch that the calls of all clients of a node share."""
 
     __slots__ = ('reactor', 'seconds', 'timeout_sweeper', 'write_batch')
@@ -129,7 +129,7 @@ class PendingCall:
     )
 
     def __init__(
-        self, environment: CallEnvironment, request: HttpRequest, data: bytes, body: bytes | BodySource | None
+        self, environment: SharedCallResources, request: HttpRequest, data: bytes, body: bytes | BodySource | None
     ) -> None:
         self._environment = environment
         self.request = request
@@ -284,9 +284,9 @@ class PendingCall:
         if self.stage is CONNECTING:
             return ConnectTimeout(f'there was no connection within {timeouts.connect_timeout:.3g} s')
         if self.stage is AWAITING_RESPONSE:
-            return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte_timeout:.3g} s',
+            return ResponseStartTimeout(f'the peer did not begin to answer within {timeouts.first_byte_timeout:.3g} s',
                                     reached_peer=self.reached_peer)
-        return SilenceTimeout(f'the peer stopped for {timeouts.read_timeout:.3g} s within its answer')
+        return ResponseStallTimeout(f'the peer stopped for {timeouts.read_timeout:.3g} s within its answer')
 
     def note_reached(self) -> None:
         """Record whether the peer may have seen some of the request by now."""

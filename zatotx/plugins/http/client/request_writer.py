@@ -13,9 +13,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from zatotx.connectors.http.client_writer import ClientWriter, make_client_writer
-from zatotx.plugins.http.client.errors import BodyFailed
+from zatotx.plugins.http.client.errors import RequestBodyFailed
 from zatotx.plugins.http.client.http_messages import BodySource
-from zatotx.plugins.http.client.pending_call import AWAITING_CONTINUE, AWAITING_RESPONSE, CallEnvironment, PendingCall
+from zatotx.plugins.http.client.pending_call import (
+    AWAITING_CONTINUE,
+    AWAITING_RESPONSE,
+    PendingCall,
+    SharedCallResources,
+)
 from zatotx.plugins.http.transport.response_stream import ResponseStream, StreamWriter
 
 
@@ -85,7 +90,9 @@ class RequestWriter:
 
     __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'has_unsent')
 
-    def __init__(self, environment: CallEnvironment, transport: Any, on_failure: Callable[[BodyFailed], None]) -> None:
+    def __init__(
+        self, environment: SharedCallResources, transport: Any, on_failure: Callable[[RequestBodyFailed], None]
+    ) -> None:
         self._environment = environment
         self._on_failure = on_failure
         self._writer: ClientWriter = make_client_writer(
@@ -172,7 +179,7 @@ class RequestWriter:
         self._upload = None
         assert call is not None
         if failure is not None:
-            error = BodyFailed(f'the body of the request could not be made: {failure.getErrorMessage()}')
+            error = RequestBodyFailed(f'the body of the request could not be made: {failure.getErrorMessage()}')
             error.__cause__ = failure.value
             self._on_failure(error)
         elif call.stage is AWAITING_RESPONSE:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.client.errors import BadCoding, BadRedirect, TooManyRedirects
+from zatotx.plugins.http.client.errors import BadContentCoding, BadRedirect, TooManyRedirects
 from zatotx.plugins.http.client.http_messages import (
     BodyStream,
     Fields,
@@ -28,8 +28,8 @@ from zatotx.rules.http.redirects import (
     RedirectError,
     RedirectTarget,
     follow_redirect,
-    is_body_header,
-    is_credential,
+    is_body_field,
+    is_credential_field,
 )
 from zatotx.wire.http.decompression import DecompressionBomb, Decompressor, Malformed, parse_content_encoding
 from zatotx.wire.http1.request_writer import HeaderFields
@@ -47,8 +47,8 @@ class RedirectFollower:
     """Follows at most `max_redirects` redirects of a call, within the call's total timeout.
 
     Redirects to another origin are followed only with `any_origin`, and then not to addresses that only this machine
-    can reach: `Origin.redirected` makes the connector check the address. Credentials (`is_credential`, and the fields
-    in `secret_fields`, lower-case) are not sent to another origin.
+    can reach: `Origin.redirected` makes the connector check the address. Credentials (`is_credential_field`, and the
+    fields in `secret_fields`, lower-case) are not sent to another origin.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class RedirectFollower:
     def _kept_headers(self, headers: Fields | HeaderFields, redirected: RedirectedRequest) -> Fields:
         return [
             (name, value) for name, value in headers
-            if (redirected.keeps_body or not is_body_header(name))
+            if (redirected.keeps_body or not is_body_field(name))
             and (redirected.keeps_credentials or not self._is_private(name))
         ]  # fmt: skip
 
     def _is_private(self, name: bytes) -> bool:
         """Return whether a field must not be sent to another origin; Host always belongs to one origin."""
-        return is_credential(name) or name.lower() in self._secret_fields or name.lower() == b'host'
+        return is_credential_field(name) or name.lower() in self._secret_fields or name.lower() == b'host'
 
 
 def other_origin_error(redirection: str, origin: Origin) -> BadRedirect:
@@ -144,7 +144,7 @@ def _is_repeatable(outbound: HttpRequest) -> bool:
     return body is None or isinstance(body, bytes) or body.repeatable
 
 
-class Decoder:
+class ResponseDecoder:
     """Decodes the content codings of responses, and removes the corresponding header fields. Responses with an unknown
     coding, and partial responses (206), are not changed. `offload` runs a function in a thread."""
 
@@ -153,9 +153,9 @@ class Decoder:
         self._ratio = max_ratio
 
     async def decode(self, response: HttpResponse, max_size: int) -> HttpResponse:
-        """Decode a response. Raises BadCoding if the body is damaged, is longer than `max_size` bytes when decoded, or
-        grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it while it is
-        read."""
+        """Decode a response. Raises BadContentCoding if the body is damaged, is longer than `max_size` bytes when
+        decoded, or grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it
+        while it is read."""
         field, body = response.head.headers.get(b'content-encoding'), response.body
         coding = parse_content_encoding(field) if response.head.status != _PARTIAL else ''
         if not coding or not body:
@@ -165,14 +165,14 @@ class Decoder:
             return HttpResponse(_decoded_head(response.head, None), DecodedStream(body, inflater))
         inflater = Decompressor(coding, max_size=max_size, max_ratio=self._ratio, allow_raw=True)
         if len(body) <= _QUICK_SIZE:
-            decoded = decode_body(body, inflater)
+            decoded = decode_content_coding(body, inflater)
         else:
-            decoded = await self._offload(decode_body, body, inflater)
+            decoded = await self._offload(decode_content_coding, body, inflater)
         return HttpResponse(_decoded_head(response.head, len(decoded)), decoded, response.trailers)
 
 
-def decode_body(body: bytes, inflater: Decompressor) -> bytes:
-    """Decode the content coding of a body, and return the decoded body. Raises BadCoding."""
+def decode_content_coding(body: bytes, inflater: Decompressor) -> bytes:
+    """Decode the content coding of a body, and return the decoded body. Raises BadContentCoding."""
     decoded = bytearray()
     try:
         for start in range(0, len(body), _PIECE_SIZE):
@@ -231,9 +231,9 @@ class DecodedStream:
         return b''
 
 
-def _bad_coding(error: Malformed | DecompressionBomb) -> BadCoding:
+def _bad_coding(error: Malformed | DecompressionBomb) -> BadContentCoding:
     text = str(error)
-    return BadCoding(text[:1].lower() + text[1:])
+    return BadContentCoding(text[:1].lower() + text[1:])
 
 
 def _decoded_head(head: ResponseHead, length: int | None) -> ResponseHead:
@@ -253,7 +253,7 @@ class ResponseProcessor:
         seconds: Callable[[], float],
         *,
         redirects: RedirectFollower | None,
-        decoder: Decoder | None,
+        decoder: ResponseDecoder | None,
     ) -> None:
         self._sender = sender
         self._seconds = seconds

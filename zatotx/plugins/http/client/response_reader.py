@@ -10,17 +10,17 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IPushProducer
 
-from zatotx.plugins.http.client.errors import CallFailed, StreamClosed, TooLarge
+from zatotx.plugins.http.client.errors import BodyClosedByReader, CallFailed, ResponseTooLarge
 from zatotx.plugins.http.client.http_messages import Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.pending_call import (
     AWAITING_CONTINUE,
     AWAITING_RESPONSE,
     RECEIVING,
-    CallEnvironment,
     PendingCall,
+    SharedCallResources,
 )
 from zatotx.plugins.http.client.request_writer import RequestWriter
-from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, EndOfBody, MessageRejected, ResponseParser
+from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, EndOfBody, HttpMessageRejected, ResponseParser
 
 MAX_BUFFERED = 64 * 1024  # bytes that are buffered for the reader before reading from the peer pauses
 
@@ -52,7 +52,7 @@ class CollectedBody:
         self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Add a piece. Raises TooLarge."""
+        """Add a piece. Raises ResponseTooLarge."""
         self._size += len(data)
         if self._size > self._max_size:
             raise too_large_error(self._max_size)
@@ -97,7 +97,7 @@ class StreamedBody:
         self._buffered.clear()
         if self._error is None and not self._ended:
             flow_control = self._flow_control
-            self.fail_all(StreamClosed('the body of the answer was closed before its end'))
+            self.fail_all(BodyClosedByReader('the body of the answer was closed before its end'))
             if flow_control is not None:
                 flow_control.close()
 
@@ -155,8 +155,8 @@ class StreamedBody:
         self.close()
 
 
-def too_large_error(max_size: int) -> TooLarge:
-    return TooLarge(f'the body of the answer is longer than the {max_size} bytes that this call allows')
+def too_large_error(max_size: int) -> ResponseTooLarge:
+    return ResponseTooLarge(f'the body of the answer is longer than the {max_size} bytes that this call allows')
 
 
 class ReadConnection(Protocol):
@@ -179,7 +179,7 @@ class ResponseReader:
 
     __slots__ = ('_body', '_connection', '_environment', 'is_paused', 'parser', 'response_started')
 
-    def __init__(self, environment: CallEnvironment, connection: ReadConnection) -> None:
+    def __init__(self, environment: SharedCallResources, connection: ReadConnection) -> None:
         self._environment = environment
         self._connection = connection
         self._body: CollectedBody | StreamedBody | None = None  # of a response that is not complete yet
@@ -188,7 +188,8 @@ class ResponseReader:
         self.parser = ResponseParser(RESPONSE_LIMITS)
 
     def feed(self, call: PendingCall, data: bytes) -> None:
-        """Read the bytes received for a call. Raises MessageRejected and TooLarge: then the connection is unusable."""
+        """Read the bytes received for a call. Raises HttpMessageRejected and ResponseTooLarge: then the connection is
+        unusable."""
         self.response_started = True
         self.parser.feed(data)
         if self._body is None:
@@ -203,7 +204,7 @@ class ResponseReader:
             return False
         try:
             end = self.parser.feed_eof()
-        except MessageRejected:
+        except HttpMessageRejected:
             return False
         if end is not None:
             self._end(call, body, end)

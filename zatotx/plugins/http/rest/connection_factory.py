@@ -14,17 +14,19 @@ from zatotx.connectors.call_policies import CircuitBreaking, Retrying
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.security_type import OutgoingCredentials
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.http_client import (
     DEFAULT_MAX_REDIRECTS,
     ClientEnvironment,
     ClientSettings,
-    WrappedClient,
+    HttpClientWithSenders,
     make_client,
 )
 from zatotx.plugins.http.client.http_messages import HttpResponse, split_url
-from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
-from zatotx.plugins.http.rest.call_chain import (
+from zatotx.plugins.http.rest.error_mapping import CircuitOpen
+from zatotx.plugins.http.rest.outgoing_connection import ConnectionParts, OutgoingConnection
+from zatotx.plugins.http.rest.outgoing_sender_chain import (
     Attempt,
     AuthorizingSender,
     DirectSender,
@@ -32,12 +34,10 @@ from zatotx.plugins.http.rest.call_chain import (
     is_peer_failure,
     is_server_error,
 )
-from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.rest.request_builder import RequestTemplate
 from zatotx.plugins.http.schema.http_outgoing_base import ANY_ORIGIN, HttpOutgoing, RetrySettings, tls_settings
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
-from zatotx.rules.resilience.retry import SAFE_METHODS, RetryBudget, RetryPolicy
+from zatotx.rules.resilience.outgoing_retry import SAFE_METHODS, CallRetryBudget, RetryPolicy
 from zatotx.rules.routing.url_template import UrlTemplate
 from zatotx.wire.http1.request_writer import HeaderFields
 
@@ -49,7 +49,7 @@ USER_AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 
 @frozen(kw_only=True)
 class BuildContext:
-    """The resources with which connections are built."""
+    """The dependencies that are needed to build outgoing HTTP connections."""
 
     environment: ClientEnvironment
     component: bytes
@@ -90,7 +90,7 @@ def build_connection(
         attempt = AuthorizingSender(attempt, credentials.make_authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
         decision = HttpRetryDecision(_retry_policy(value.retry), environment.reactor.seconds)
-        attempt = Retrying(attempt, decision, environment.reactor, meter, RetryBudget()).send
+        attempt = Retrying(attempt, decision, environment.reactor, meter, CallRetryBudget()).send
     parts = ConnectionParts(
         title=title, request_template=form, client=client, send=attempt, send_once=plain, circuit_breaker=breaker,
         ping_method=value.ping_method, redirect_to_any_origin=value.follow_redirects == ANY_ORIGIN,
@@ -100,7 +100,7 @@ def build_connection(
 
 
 def _plain_attempt(
-    form: RequestTemplate, client: WrappedClient, credentials: OutgoingCredentials, title: str
+    form: RequestTemplate, client: HttpClientWithSenders, credentials: OutgoingCredentials, title: str
 ) -> Attempt:
     direct = DirectSender(form, client.send_awaitable).send
     return (

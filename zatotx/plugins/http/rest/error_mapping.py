@@ -15,15 +15,19 @@ from zatotx.plugins.http.client import errors
 from zatotx.plugins.http.client.errors import CallFailed, NotReached
 
 _TIMEOUTS = (
-    errors.TotalTimeout, errors.FirstByteTimeout, errors.SilenceTimeout, errors.ConnectTimeout, errors.QueueTimeout,
-)  # fmt: skip
+    errors.TotalTimeout,
+    errors.ResponseStartTimeout,
+    errors.ResponseStallTimeout,
+    errors.ConnectTimeout,
+    errors.QueueTimeout,
+)
 _BAD_GATEWAY: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
-    errors.BadCoding: 'its body is damaged, or grows too large when it is unpacked',
+    errors.BadContentCoding: 'its body is damaged, or grows too large when it is unpacked',
     errors.BadResponse: 'it is not HTTP',
-    errors.TooLarge: 'it is larger than it may be',
+    errors.ResponseTooLarge: 'it is larger than it may be',
     errors.TooManyRedirects: 'it redirects without end',
     errors.BadRedirect: 'it redirects to where calls must not go',
-    errors.StreamClosed: 'it was closed before its end',
+    errors.BodyClosedByReader: 'it was closed before its end',
 }
 # Errors that a retry may solve. An invalid certificate is none, and after a timeout no time is left.
 _TRANSIENT = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
@@ -56,16 +60,24 @@ _UNAVAILABLE: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
 }
 # Not caused by the peer: none of them counts as its failure.
 _NOT_PEER_ERRORS = (
-    errors.QueueTimeout, errors.QueueFull, errors.ClientClosed, errors.BodyFailed, errors.StreamClosed, errors.TooLarge,
-    errors.BadRedirect, errors.TooManyRedirects, CircuitOpen, BulkheadFull,
-)  # fmt: skip
+    errors.QueueTimeout,
+    errors.QueueFull,
+    errors.ClientClosed,
+    errors.RequestBodyFailed,
+    errors.BodyClosedByReader,
+    errors.ResponseTooLarge,
+    errors.BadRedirect,
+    errors.TooManyRedirects,
+    CircuitOpen,
+    BulkheadFull,
+)
 
 
-def map_error(failure: CallFailed, title: str, cid: str, timeout: float) -> BaseException:
+def map_client_error(failure: CallFailed, title: str, cid: str, timeout: float) -> BaseException:
     """Convert an error of a call to an exception for the service. If the body that the service provided raised an
     error, return that error. `title` is the name of the connection in messages, such as 'Outgoing connection CRM
     (rest)'; `timeout` is the timeout of the call."""
-    if isinstance(failure, errors.BodyFailed) and failure.__cause__ is not None:
+    if isinstance(failure, errors.RequestBodyFailed) and failure.__cause__ is not None:
         return failure.__cause__
     if isinstance(failure, _TIMEOUTS):
         return timeout_error(title, cid, timeout)

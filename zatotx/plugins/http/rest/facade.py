@@ -8,14 +8,14 @@ from typing import Any, TypedDict, Unpack
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import IServiceCall
-from zatotx.plugins.http.rest.connection import OutgoingConnection
+from zatotx.plugins.http.rest.outgoing_connection import OutgoingConnection
 from zatotx.plugins.http.rest.request_builder import CallSpec
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
 Headers = Mapping[str, Any] | None
 
 
-class CallOptions(TypedDict, total=False):
+class RestCallOptions(TypedDict, total=False):
     """The options of a REST call that are passed in addition to data, params and headers."""
 
     timeout: float  # seconds, instead of the connection's
@@ -67,46 +67,48 @@ class RestConnection:
         self._call = call
 
     def get(
-        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
     ) -> Any:
         """Send a GET request."""
         return self._send(CallSpec('GET', data, params, headers, **options))
 
     def post(
-        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
     ) -> Any:
         """Send a POST request."""
         return self._send(CallSpec('POST', data, params, headers, **options))
 
     def put(
-        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
     ) -> Any:
         """Send a PUT request."""
         return self._send(CallSpec('PUT', data, params, headers, **options))
 
-    def patch(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+    def patch(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
               ) -> Any:
         """Send a PATCH request."""
         return self._send(CallSpec('PATCH', data, params, headers, **options))
 
-    def delete(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
-               ) -> Any:
+    def delete(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
+    ) -> Any:
         """Send a DELETE request."""
         return self._send(CallSpec('DELETE', data, params, headers, **options))
 
     def head(
-        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
     ) -> Any:
         """Send a HEAD request."""
         return self._send(CallSpec('HEAD', data, params, headers, **options))
 
-    def options(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
-                ) -> Any:
+    def options(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
+    ) -> Any:
         """Send an OPTIONS request."""
         return self._send(CallSpec('OPTIONS', data, params, headers, **options))
 
     def call(self, method: str = '', data: Any = None, params: Params = None, headers: Headers = None,
-             **options: Unpack[CallOptions]) -> Any:
+             **options: Unpack[RestCallOptions]) -> Any:
         """Send a request with any method, in capitals; '' = the connection's."""
         return self._send(CallSpec(method, data, params, headers, **options))
 

@@ -24,11 +24,11 @@ from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.interfaces.redis import ICommands, ILease, ILeaseStore
 from zatotx.interfaces.security_type import CredentialsContext, OutgoingCredentials
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.http_messages import Fields, HttpRequest, HttpResponse, Timeouts, split_url
-from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.rest.error_mapping import map_error, timeout_error
+from zatotx.plugins.http.rest.error_mapping import map_client_error, timeout_error
 from zatotx.plugins.http.rest.oauth2_tokens import (
     AccessToken,
     TokenRefused,
@@ -49,7 +49,7 @@ _RETRY_DELAY = 1.0  # seconds after a failure until the next request for a token
 _REDIS_TIMEOUT = 3.0  # seconds that all Redis commands of a renewal may take together
 
 
-class CacheUnavailable(Exception):  # noqa: N818 - what it is
+class TokenCacheUnavailable(Exception):  # noqa: N818 - what it is
     """Raised if Redis does not reply, so that the token cache cannot be used."""
 
 
@@ -68,7 +68,7 @@ class TokenCache:
     _log = Logger()
 
     async def get(self, name: str) -> AccessToken | None:
-        """Return the token, or None. Raises CacheUnavailable."""
+        """Return the token, or None. Raises TokenCacheUnavailable."""
         stored = await self._execute(self.redis.execute('GET', self.make_key('oauth2', name)))
         if not stored:
             return None
@@ -86,12 +86,12 @@ class TokenCache:
         sealed = self.seal(msgspec.json.encode(token).decode('ascii'))
         try:
             await self._execute(self.redis.execute('SET', self.make_key('oauth2', name), sealed, 'PX', milliseconds))
-        except CacheUnavailable as error:
+        except TokenCacheUnavailable as error:
             self._log.info('A token of OAuth 2.0 could not be kept in Redis: {why}', why=str(error))
 
     async def acquire_lease(self, name: str, seconds: float) -> ILease:
-        """Acquire the lease for getting a new token, waiting up to `seconds`. Raises CacheUnavailable, also if it stays
-        taken."""
+        """Acquire the lease for getting a new token, waiting up to `seconds`. Raises TokenCacheUnavailable, also if it
+        stays taken."""
         acquiring = self.leases.acquire(f'oauth2:{name}', ttl=seconds + _LEASE_MARGIN, wait=seconds)
         lease: ILease = await _or_unavailable(acquiring)
         return lease
@@ -106,7 +106,7 @@ async def _or_unavailable(step: Awaitable[_T]) -> _T:
     except CancelledError:
         raise
     except Exception as error:  # of Redis, of its client, or of the ODB, which leases use
-        raise CacheUnavailable(str(error)) from error
+        raise TokenCacheUnavailable(str(error)) from error
 
 
 @frozen(kw_only=True)
@@ -130,7 +130,7 @@ class TokenFetcher:
         try:
             cached = await self._cached(cache, name, rejected_fingerprint)
             lease = None if cached is not None else await cache.acquire_lease(name, self.definition.timeout)
-        except CacheUnavailable as error:
+        except TokenCacheUnavailable as error:
             self._log.info('{title}: this worker gets its token by itself: {why}', title=self.title, why=str(error))
             return await self._request_token()
         if lease is None:
@@ -152,7 +152,7 @@ class TokenFetcher:
         """Return the token that another worker cached while this one waited for the lease."""
         try:
             return await self._cached(cache, name, refused)
-        except CacheUnavailable:  # the server can still be asked
+        except TokenCacheUnavailable:  # the server can still be asked
             return None
 
     async def _request_and_cache(self, cache: TokenCache, name: str) -> AccessToken:
@@ -176,7 +176,7 @@ class TokenFetcher:
             response = await self.send(request)
         except CallFailed as failure:
             self._log.warn('{title}: {why}', title=self.title, why=failure.detail)
-            raise map_error(failure, self.title, '', self.definition.timeout) from failure
+            raise map_client_error(failure, self.title, '', self.definition.timeout) from failure
         content: Any = response.body
         return parse_token_response(response.head.status, content, self.now())
 
@@ -271,14 +271,14 @@ class OAuth2Authorizer:
 
 
 @frozen
-class HttpCredentialsContext(CredentialsContext):
-    """The resources with which outgoing HTTP connections create credentials."""
+class CredentialsDependencies(CredentialsContext):
+    """The dependencies that are needed to create credentials for outgoing HTTP connections."""
 
     environment: ClientEnvironment = field(kw_only=True)
     token_cache: TokenCache | None = field(kw_only=True)
 
 
-def make_credentials(stored: StoredObject, context: HttpCredentialsContext) -> OutgoingCredentials:
+def make_credentials(stored: StoredObject, context: CredentialsDependencies) -> OutgoingCredentials:
     """Return the outgoing credentials of an OAuth 2.0 client definition."""
     # One connection per token request: they are rare, and nothing has to be closed when the definition changes.
     settings = ClientSettings(

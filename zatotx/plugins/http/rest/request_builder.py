@@ -14,8 +14,8 @@ from attrs import field, frozen
 
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.http_messages import BodySource, Fields, HttpRequest, Origin, Timeouts
-from zatotx.plugins.http.rest.request_body import Offload, encode_body
-from zatotx.rules.resilience.retry import SAFE_METHODS
+from zatotx.plugins.http.rest.outgoing_body import Offload, encode_body
+from zatotx.rules.resilience.outgoing_retry import SAFE_METHODS
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query
 from zatotx.wire.http1.request_writer import HeaderFields
 

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from zatotx.plugins.http.client.agent_adapter import Agent
 from zatotx.plugins.http.client.http_messages import Origin, Timeouts, split_url
 from zatotx.plugins.http.client.response_processing import other_origin_error
-from zatotx.plugins.http.rest.connection import OutgoingConnection
+from zatotx.plugins.http.rest.outgoing_connection import OutgoingConnection
 
 
 class TreqClient(HTTPClient):

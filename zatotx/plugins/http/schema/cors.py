@@ -63,7 +63,7 @@ def cors_errors(value: Cors | None) -> list[tuple[str, str]]:
 
 
 def cors_rules(value: Cors) -> CorsRules:
-    """Convert the settings to the rules by which the server checks requests."""
+    """Convert the settings to the CORS rules that the server applies to requests."""
     return CorsRules(
         origins=None if ANY in value.origins else frozenset(origin.lower() for origin in value.origins),
         methods=tuple(value.methods),

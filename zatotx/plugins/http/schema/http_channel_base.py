@@ -67,7 +67,7 @@ class HttpChannel(ConfigObject, frozen=True, kw_only=True):
     ] = False
 
 
-def channel_errors(value: HttpChannel) -> list[tuple[str, str]]:
+def channel_field_combination_errors(value: HttpChannel) -> list[tuple[str, str]]:
     """Return the validation errors that involve several fields of a channel."""
     errors = []
     if value.queue and value.max_in_flight is None:
@@ -79,7 +79,7 @@ def channel_errors(value: HttpChannel) -> list[tuple[str, str]]:
     return errors
 
 
-def pattern_key(url_path: str, *, match_slash: bool = False) -> str:
+def normalize_url_pattern(url_path: str, *, match_slash: bool = False) -> str:
     """Return a URL pattern with the names of its parameters removed, so that patterns for the same paths are equal."""
     pattern, _ = parse_pattern(url_path, match_slash=match_slash)
     return '/'.join(s if isinstance(s, str) else _without_name(s) for s in pattern.segments)

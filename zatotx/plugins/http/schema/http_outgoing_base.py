@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
-from zatotx.rules.http.redirects import RedirectError, parse_target
-from zatotx.rules.routing.url_template import template_error
+from zatotx.rules.http.redirects import RedirectError, parse_redirect_target
+from zatotx.rules.routing.url_template import url_template_error
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import field
@@ -23,7 +23,7 @@ _PEM_NAMES = {'tls_certificate': 'tls_cert'}  # names of settings in client/cred
 
 def _host_error(host: str) -> str:
     try:
-        parse_target(host)
+        parse_redirect_target(host)
         parts = urlsplit(host)
     except RedirectError:
         return 'must be a URL like https://example.com or http://127.0.0.1:8080'
@@ -82,7 +82,7 @@ class HttpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     url_path: Annotated[
         str,
         field('URL path, with {name} for a parameter and {name:path} for one with slashes', max_length=4096,
-              check=template_error),
+              check=url_template_error),
     ] = ''
     method: Annotated[
         str,
@@ -155,7 +155,7 @@ class HttpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     ] = 'environment'
 
 
-def outgoing_errors(value: HttpOutgoing) -> list[tuple[str, str]]:
+def outgoing_field_combination_errors(value: HttpOutgoing) -> list[tuple[str, str]]:
     """Return the validation errors that involve several fields of an outgoing connection."""
     try:
         parse_tls_settings(tls_settings(value))

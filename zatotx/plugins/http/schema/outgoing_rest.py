@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.http_outgoing_base import HttpOutgoing, outgoing_errors
+from zatotx.plugins.http.schema.http_outgoing_base import HttpOutgoing, outgoing_field_combination_errors
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
@@ -28,5 +28,5 @@ OUTGOING_REST = ObjectType(
         zato_names={'security': 'security_id'},
         extra_response_fields=('soap_action', 'soap_version'),
     ),
-    validate=outgoing_errors,
+    validate=outgoing_field_combination_errors,
 )

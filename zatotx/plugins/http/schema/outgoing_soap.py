@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.http_outgoing_base import MEBIBYTE, HttpOutgoing, outgoing_errors
+from zatotx.plugins.http.schema.http_outgoing_base import MEBIBYTE, HttpOutgoing, outgoing_field_combination_errors
 from zatotx.plugins.http.schema.soap_channel import soap_action_error
-from zatotx.rules.http.redirects import RedirectError, parse_target
+from zatotx.rules.http.redirects import RedirectError, parse_redirect_target
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import FOR_OUTGOING_SOAP
 from zatotx.wire.malformed import Malformed
@@ -23,9 +23,9 @@ def is_document(wsdl: str) -> bool:
 def _wsdl_error(wsdl: str) -> str:
     try:
         if is_document(wsdl):
-            parser.parse(wsdl.strip().encode('utf-8'), 'utf-8')
+            parser.parse_document(wsdl.strip().encode('utf-8'), 'utf-8')
         elif wsdl:
-            parse_target(wsdl)
+            parse_redirect_target(wsdl)
     except RedirectError:
         return 'must be the URL of a WSDL, or the document itself: file:crm.wsdl reads it'
     except Malformed as error:
@@ -83,5 +83,5 @@ OUTGOING_SOAP = ObjectType(
         fixed_fields={'connection': 'outgoing', 'transport': 'soap'},
         zato_names={'security': 'security_id'},
     ),
-    validate=outgoing_errors,
+    validate=outgoing_field_combination_errors,
 )

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from zatotx.plugins.http.schema.cors import Cors, cors_errors
-from zatotx.plugins.http.schema.http_channel_base import HttpChannel, channel_errors, pattern_key
+from zatotx.plugins.http.schema.http_channel_base import (
+    HttpChannel,
+    channel_field_combination_errors,
+    normalize_url_pattern,
+)
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
@@ -43,12 +47,12 @@ class RestChannel(HttpChannel, frozen=True, kw_only=True):
 
 
 def _errors(value: RestChannel) -> list[tuple[str, str]]:
-    return [*channel_errors(value), *cors_errors(value.cors)]
+    return [*channel_field_combination_errors(value), *cors_errors(value.cors)]
 
 
 def _unique(value: RestChannel) -> str:
     """Return the key of a channel: method and path; the names of parameters do not matter."""
-    return f'{value.method or "any"} /{pattern_key(value.url_path, match_slash=value.match_slash)}'
+    return f'{value.method or "any"} /{normalize_url_pattern(value.url_path, match_slash=value.match_slash)}'
 
 
 CHANNEL_REST = ObjectType(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.model.soap import is_namespace
-from zatotx.plugins.http.schema.http_channel_base import HttpChannel, channel_errors, pattern_key
+from zatotx.model.soap_message import is_namespace
+from zatotx.plugins.http.schema.http_channel_base import (
+    HttpChannel,
+    channel_field_combination_errors,
+    normalize_url_pattern,
+)
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.wire.soap.soap_action import unquote_action
 
@@ -56,7 +60,7 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
 
 def _unique(value: SoapChannel) -> str:
     """Return the key of a channel: path and SOAPAction."""
-    return f'/{pattern_key(value.url_path)} {unquote_action(value.soap_action)}'
+    return f'/{normalize_url_pattern(value.url_path)} {unquote_action(value.soap_action)}'
 
 
 CHANNEL_SOAP = ObjectType(
@@ -70,7 +74,7 @@ CHANNEL_SOAP = ObjectType(
         zato_names={'security': 'security_id'},
         extra_response_fields=('host', 'method'),
     ),
-    validate=channel_errors,
+    validate=channel_field_combination_errors,
     unique_text=_unique,
     unique_label='url_path and soap_action',
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import floor, inf
 from time import gmtime, time
 
@@ -70,6 +71,13 @@ def escape_bytes(raw: bytes) -> str:
 def _escape_character(character: str) -> str:
     code = ord(character)
     return f'\\x{code:02x}' if code < 0x100 else f'\\u{code:04x}' if code < 0x10000 else f'\\U{code:08x}'
+
+
+@lru_cache(maxsize=1024)
+def _seconds_text(ticks: int) -> str:
+    """Return a time in units of 0.1 ms as text in seconds. Cached: most requests take a few of these, and the format
+    takes 1,100 of the 103,500 instructions of an echo."""
+    return f'{ticks / 10_000:.4f}'
 
 
 class QueryKeyNames:
@@ -140,11 +148,11 @@ class AccessLog:
                 '', request_context.cid, peer_address, '', '', status, size, round(now - request_context.started_at, 6)
             ))  # fmt: skip
             return
-        date_cache = self._date_cache
+        date_cache, elapsed = self._date_cache, now - request_context.started_at
         if now >= date_cache.valid_until:
             date_cache.refresh(now)
         self._line(
-            f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" '
+            f'{peer_address} {request_context.cid}/{_seconds_text(int(elapsed * 10_000 + 0.5))} "{label}" '
             f'[{date_cache.log_timestamp}] "{request}" {status} {size} "-" "{agent}"'
         )
 

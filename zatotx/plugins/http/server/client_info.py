@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zatotx.connectors.peer_certificates import peer_certificates
 from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.settings import HttpSettings
-from zatotx.rules.http.forwarding import UNIX, RequestOrigin, parse_trusted_proxies, request_origin
+from zatotx.rules.http.trusted_proxies import UNIX, RequestOrigin, find_request_origin, parse_trusted_proxies
 from zatotx.wire.http.client_cert import parse_client_cert
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
@@ -81,7 +81,7 @@ class ForwardedClients:
 
     def client_for(self, head: RequestHead, proxy: ClientInfo) -> ClientInfo:
         """Return the client of this request; the proxy itself if the fields name none."""
-        origin = request_origin(head.headers, proxy.address, self._trusted, self._header_setting)
+        origin = find_request_origin(head.headers, proxy.address, self._trusted, self._header_setting)
         if origin.error:
             self._count_invalid(proxy.address, origin.error)
         secure = proxy.is_tls if not origin.proto else origin.proto == 'https'

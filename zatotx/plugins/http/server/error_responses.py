@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zatotx.model.message import Reply
-from zatotx.plugins.http.soap.faults import error_fault
+from zatotx.plugins.http.soap.faults import write_error_fault
 from zatotx.wire import json_codec
 from zatotx.wire.soap.envelope import VERSIONS
 from zatotx.wire.xml.writer import XML_TYPE, write_error
@@ -53,5 +53,7 @@ def error_response(
         return Reply(status, write_error(cid, details), XML_TYPE, headers)
     if error_format:
         version = VERSIONS[error_format]
-        return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
+        return Reply(
+            status, write_error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers
+        )
     return Reply(status, json_codec.write_error(cid, details), _JSON, headers)

@@ -36,7 +36,7 @@ from zatotx.wire.soap.soap_action import (
     ACCEPTED_TYPES,
     accepts_soap_content_type,
     is_unambiguously_soap,
-    requested_version,
+    requested_soap_version,
 )
 
 _VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
@@ -193,7 +193,7 @@ class RequestRouter:
         except Malformed as error:
             return ErrorResult(400, f'The URL cannot be read: {error}')
         if not isinstance(match, MatchedRoute):
-            return _routing_error(match, head, requested_version(head.headers) if by_action else '')
+            return _routing_error(match, head, requested_soap_version(head.headers) if by_action else '')
         if not isinstance(match.target, ChannelTarget):
             return soap_routing.match_action(
                 match, head, path, describe_request(head.method, head.target, self.key_names.names)
@@ -249,7 +249,7 @@ def _filter_for(target: ChannelTarget, head: RequestHead) -> IResponseFilter | N
 def _error_format(spec: ChannelSpec, head: RequestHead) -> str:
     """Return the format of a channel's errors."""
     if spec.soap is not None:
-        return requested_version(head.headers)
+        return requested_soap_version(head.headers)
     return error_responses.XML if spec.data_format == error_responses.XML else ''
 
 

@@ -55,7 +55,8 @@ class ResponseWriter:
     """Writes the responses of a connection. It keeps each request from the arrival of its head, and writes its response
     after the responses to all earlier requests.
 
-    While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write.
+    While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write. While
+    `is_advancing`, the connection processes input, and itself continues after a request that is finished.
     `buffered_size` is the size of that output: at MAX_BUFFERED bytes no further request is started in this iteration
     of the reactor. `on_progress` is called when a request is finished, or in the reactor's next iteration after that;
     `on_last_response` after the connection's last response, `on_failed_stream` when a streamed response failed.
@@ -71,6 +72,7 @@ class ResponseWriter:
         '_peer_address',
         '_writer',
         'buffered_size',
+        'is_advancing',
         'is_buffering',
         'is_closed',
         'requests',
@@ -100,7 +102,7 @@ class ResponseWriter:
         self.buffered_size = 0
         self.requests: list[RequestContext] = []
         self.stream: ResponseStream | None = None  # of the first request, while it is being sent
-        self.is_buffering = False
+        self.is_buffering = self.is_advancing = False
         self.is_closed = False  # no further response is sent
 
     def write_ready(self, request: RequestContext) -> None:
@@ -125,7 +127,7 @@ class ResponseWriter:
 
     def flush(self) -> None:
         """Write the buffered output."""
-        self.is_buffering = False
+        self.is_buffering = self.is_advancing = False
         pieces = self._buffered
         if pieces:
             self._writer.write(pieces[0] if len(pieces) == 1 else b''.join(pieces))
@@ -139,7 +141,7 @@ class ResponseWriter:
             self.requests[-1].keep_alive = False
         else:
             self.is_closed = True
-            if not self.is_buffering:
+            if not self.is_advancing:
                 self._on_last_response()
 
     def cancel_all(self) -> None:
@@ -283,5 +285,5 @@ class ResponseWriter:
         if requests and requests[0].send_continue:
             requests[0].send_continue = False
             self.write(CONTINUE)
-        if not self.is_buffering:
+        if not self.is_advancing:
             self._on_progress()

@@ -10,8 +10,8 @@ import msgspec
 
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.model.message import ChannelSpec
-from zatotx.model.soap import SoapChannelSpec
-from zatotx.plugins.http.schema.http_channel_base import HttpChannel, pattern_key
+from zatotx.model.soap_message import SoapChannelSpec
+from zatotx.plugins.http.schema.http_channel_base import HttpChannel, normalize_url_pattern
 from zatotx.plugins.http.schema.rest_channel import RestChannel
 from zatotx.plugins.http.schema.soap_channel import SoapChannel
 from zatotx.plugins.http.server.access_log import escape_text
@@ -164,7 +164,7 @@ def _methods(channels: Sequence[RestChannel]) -> Mapping[str, tuple[str, ...]]:
     """Return the methods of each path that several channels share, if one of them accepts any method."""
     methods: dict[str, list[str]] = {}
     for channel in channels:
-        methods.setdefault(pattern_key(channel.url_path, match_slash=channel.match_slash), []).append(
+        methods.setdefault(normalize_url_pattern(channel.url_path, match_slash=channel.match_slash), []).append(
             channel.method or ANY
         )
     shared = {path: values for path, values in methods.items() if ANY in values and len(values) > 1}
@@ -180,7 +180,7 @@ def _route(
     """Build the route of one REST channel."""
     others: tuple[str, ...] = ()
     if methods_by_path:
-        others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
+        others = methods_by_path.get(normalize_url_pattern(channel.url_path, match_slash=channel.match_slash), ())
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req, excluded_methods=others)  # fmt: skip
     target = ChannelTarget(

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
+from zatotx.connectors.http.connection_poller import make_poller
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
@@ -22,7 +23,7 @@ from zatotx.plugins.http.server.connection_limits import AcceptLimiter, AddressL
 from zatotx.plugins.http.server.request_context import ResolvedRequest
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.settings import HttpSettings
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.rules.http.trusted_proxies import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
 
 SWEEP_INTERVAL = 0.5  # seconds
@@ -59,6 +60,7 @@ class ServerContext:
         'limits',
         'offload',
         'on_empty',
+        'poller',
         'reactor',
         'router',
         'seconds',
@@ -84,6 +86,7 @@ class ServerContext:
         self.access_log = AccessLog(context.line_sink('http_access.log'), self.date_cache, router.key_names)
         self.counters = counters
         self.write_batch = WriteBatch(context.reactor)
+        self.poller = make_poller(context.reactor, self.write_batch.set_in_round)
         self.connections: set[OpenConnection] = set()
         self.draining = False
         self.on_empty: Callable[[], None] | None = None

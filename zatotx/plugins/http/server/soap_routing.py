@@ -22,7 +22,7 @@ from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, MatchedRoute, Route
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.soap_action import requested_version, soap_action
+from zatotx.wire.soap.soap_action import requested_soap_version, soap_action
 
 ParameterNames = tuple[str, ...]
 _WSDL = (b'wsdl', b'singlewsdl')
@@ -86,7 +86,7 @@ def group_by_action(
 def match_action(match: MatchedRoute, head: RequestHead, path: str, request_text: str) -> ChannelMatch | ErrorResult:
     """Return the channel that matches a request to a SOAP path. `path` and `request_text` are the decoded texts for log
     messages."""
-    version = requested_version(head.headers)
+    version = requested_soap_version(head.headers)
     try:
         action = soap_action(head.headers)
     except Malformed as error:

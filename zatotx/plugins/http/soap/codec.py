@@ -10,15 +10,15 @@ from zope.interface import implementer
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest, ServiceError
 from zatotx.model.message import Message, Reply, ServiceResult
-from zatotx.model.soap import SoapChannelSpec, SoapMessage
-from zatotx.plugins.http.soap.faults import UnknownEnvelopeVersion, fault_body, fault_status
-from zatotx.rules.limits.concurrency_limit import MessageLimits
+from zatotx.model.soap_message import SoapChannelSpec, SoapMessage
+from zatotx.plugins.http.soap.faults import UnknownEnvelopeVersion, fault_status, write_fault_envelope
+from zatotx.rules.limits.concurrency_limit import MessageContentLimits
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
-from zatotx.wire.soap.envelope import VERSIONS, CompleteEnvelope, SoapVersion, to_body_content
-from zatotx.wire.soap.soap_action import requested_version
+from zatotx.wire.soap.envelope import VERSIONS, PrebuiltEnvelope, SoapVersion, to_body_content
+from zatotx.wire.soap.soap_action import requested_soap_version
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.limits import estimate_tree_size
+from zatotx.wire.xml.document_limits import estimate_tree_size
 from zatotx.wire.xml.parser import content_type_charset
 
 _THREAD_THRESHOLD = 256 * 1024  # bytes
@@ -67,7 +67,9 @@ class SoapCodec:
         if not body:
             raise BadRequest(message.cid, 'Malformed SOAP: the body is empty')
         try:
-            return parser.parse(body, content_type_charset(message.headers.get(b'content-type', b'')), self._budget)
+            return parser.parse_document(
+                body, content_type_charset(message.headers.get(b'content-type', b'')), self._budget
+            )
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed XML: {error}') from None
 
@@ -82,7 +84,7 @@ class SoapCodec:
         version = VERSIONS[message.soap.version]
         if result.stream is None:
             content = to_body_content(result.value)
-            if type(content) is CompleteEnvelope:
+            if type(content) is PrebuiltEnvelope:
                 version, body = content.version, content.data
             else:
                 blocks = [to_body_content(header).data for header in result.soap_headers]
@@ -97,7 +99,7 @@ class SoapCodec:
         version = _requested_version(message)
         rule = (message.channel.soap or _NO_SOAP).fault_status
         status = fault_status(error, rule, envelope_was_read=message.soap is not None)
-        body = fault_body(version, error, details, message.cid)
+        body = write_fault_envelope(version, error, details, message.cid)
         return Reply(status, body, version.content_type.encode('ascii'), error.headers)
 
 
@@ -107,7 +109,7 @@ def _requested_version(message: Message) -> SoapVersion:
     if version is not None:
         return version
     if message.headers.get(b'content-type'):
-        return VERSIONS[requested_version(message.headers)]
+        return VERSIONS[requested_soap_version(message.headers)]
     return VERSIONS[(message.channel.soap or _NO_SOAP).version]
 
 
@@ -116,6 +118,6 @@ def _header_fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in headers.items()]
 
 
-def make_codecs(budget: MessageLimits) -> Mapping[str, ICodec]:
+def make_codecs(budget: MessageContentLimits) -> Mapping[str, ICodec]:
     """Create the SOAP codecs of a node (ConnectorKind.codecs)."""
     return {'soap': SoapCodec(budget.xml)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from zatotx.model.errors import BadInput
 from zatotx.model.errors import ServiceError as ModelFault
-from zatotx.model.soap import MustUnderstandFault, PeerFault, SoapFault
+from zatotx.model.soap_message import MustUnderstandFault, PeerFault, SoapFault
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import faults
 from zatotx.wire.soap.envelope import SOAP_12, SoapVersion, to_body_content
@@ -31,13 +31,13 @@ class UnknownEnvelopeVersion(SoapFault):
         super().__init__(VERSION_MISMATCH, reason, cid=cid)
 
 
-def error_fault(version: SoapVersion, status: int, cid: str, details: str) -> bytes:
+def write_error_fault(version: SoapVersion, status: int, cid: str, details: str) -> bytes:
     """Create the fault envelope for an error that occurs before a service is invoked."""
     code = RECEIVER if status >= 500 else SENDER
     return write_fault(version, FaultElement(code=code, reason=details, detail=(_error(cid, details),)))
 
 
-def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) -> bytes:
+def write_fault_envelope(version: SoapVersion, fault: ModelFault, details: str, cid: str) -> bytes:
     """Create a fault envelope. `details` is the description of the fault that the client may see."""
     if not isinstance(fault, SoapFault) or isinstance(fault, PeerFault):
         errors = fault.errors if isinstance(fault, BadInput) else ()

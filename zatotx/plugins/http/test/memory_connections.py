@@ -12,10 +12,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.http_client import HttpClient
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin
-from zatotx.plugins.http.client.pending_call import SWEEP_INTERVAL, CallEnvironment
-from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.plugins.http.client.pending_call import SWEEP_INTERVAL, SharedCallResources
 
 ORIGIN = Origin('http', 'peer.example', 80)
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -102,7 +102,7 @@ class Memory:
         self.at_once = at_once
         self.dialings: list[Dialing] = []
         self.lines: list[Line] = []
-        self.shared = CallEnvironment(self.clock)
+        self.shared = SharedCallResources(self.clock)
         self.client = HttpClient(self.shared, self._dial, PoolLimits(**bounds))
 
     def send(self, method: str = 'GET', **more: Any) -> Deferred[HttpResponse]:

@@ -15,11 +15,11 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import HttpClient
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin
-from zatotx.plugins.http.client.pending_call import CallEnvironment
-from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.plugins.http.client.pending_call import SharedCallResources
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for something gives up
@@ -113,7 +113,7 @@ class WithCore(TestCase):
 
     def core(self, **bounds: Any) -> HttpClient:
         """Create a client that must have no occupied slot and no pending timeout at the end of the test."""
-        shared = CallEnvironment(reactor)
+        shared = SharedCallResources(reactor)
         client = HttpClient(shared, dial, PoolLimits(**bounds))
         self.addCleanup(self._end, client, shared)
         return client
@@ -152,7 +152,7 @@ class WithCore(TestCase):
         """Check that no state of any call is left."""
         self.assertEqual((client.active, client.idle, client.waiting), (0, idle, 0))
 
-    async def _end(self, client: HttpClient, shared: CallEnvironment) -> None:
+    async def _end(self, client: HttpClient, shared: SharedCallResources) -> None:
         await client.close()
         self.clean(client)
         await self.until(lambda: not shared.timeout_sweeper.running)

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from zatotx.plugins.http.client import connection as client
+from zatotx.plugins.http.client import client_connection as client
 from zatotx.plugins.http.client.pending_call import NEXT_STAGES, PendingCall
 from zatotx.plugins.http.server import connection as server
 from zatotx.plugins.http.server.request_reader import NEXT_PHASES, RequestReader

@@ -7,7 +7,7 @@ from enum import Enum
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.connection import NEXT_STATES as NEXT_CLIENT_STATES
+from zatotx.plugins.http.client.client_connection import NEXT_STATES as NEXT_CLIENT_STATES
 from zatotx.plugins.http.client.pending_call import NEXT_STAGES
 from zatotx.plugins.http.server.connection import NEXT_STATES as NEXT_SERVER_STATES
 from zatotx.plugins.http.server.request_reader import NEXT_PHASES, ReaderPhase, RequestReader

@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from zatotx.plugins.http.client.connector import AddressResolver
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, WrappedClient, make_client
+from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, HttpClientWithSenders, make_client
 from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin, Timeouts
 
 reactor: Any = global_reactor
@@ -175,7 +175,7 @@ class WithPeers(TestCase):
     """Base class for tests with peers, and clients to call them."""
 
     def client(self, *, environ: Mapping[str, str] | None = None, resolver: AddressResolver | None = None,
-               **settings: Any) -> WrappedClient:
+               **settings: Any) -> HttpClientWithSenders:
         """Create a client from settings; it is closed at the end of the test, which checks that no state is left."""
         reach = ClientEnvironment(reactor, deferToThread, environ=environ or {}, resolver=resolver)
         client = make_client(ClientSettings(**settings), reach)
@@ -205,7 +205,7 @@ class WithPeers(TestCase):
                 self.fail(f'not within {seconds} s')
             await deferLater(reactor, 0.01)
 
-    async def _end(self, client: WrappedClient, reach: ClientEnvironment) -> None:
+    async def _end(self, client: HttpClientWithSenders, reach: ClientEnvironment) -> None:
         await client.close()
         core = client.client
         self.assertEqual((core.active, core.idle, core.waiting), (0, 0, 0))

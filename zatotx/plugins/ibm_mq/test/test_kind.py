@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.connectors.kind_registry import describe_kinds, find_kinds
+from zatotx.connectors.kind_registry import describe_kinds_for_info, find_kinds
 from zatotx.plugins import ibm_mq as plugin
 from zatotx.plugins.ibm_mq import schema
 from zatotx.plugins.ibm_mq.driver_loading import DriverUnavailable, connect
@@ -36,7 +36,7 @@ class DisabledTests(SynchronousTestCase):
         for name in hidden:
             del sys.modules[name]
         self.addCleanup(sys.modules.update, hidden)
-        found = describe_kinds(find_kinds())['ibm_mq']
+        found = describe_kinds_for_info(find_kinds())['ibm_mq']
         self.assertEqual(found['enabled'], False)
         self.assertEqual(found['why'], "IBM MQ needs pymqi: install IBM's MQ client, then: MQ_FILE_PATH=/opt/mqm pip "
                                        "install 'zatotx[ibm-mq]'")  # fmt: skip

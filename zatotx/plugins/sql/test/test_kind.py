@@ -22,12 +22,12 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 UNUSED = """
 import sys
 from twisted.internet.task import Clock
-from zatotx.connectors.kind_registry import find_kinds, object_types
+from zatotx.connectors.kind_registry import find_kinds, object_types_of_kinds
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.schema.snapshot import Snapshot
 clock = Clock()
 found = [one for one in find_kinds() if one.kind.name == 'sql']
-assert [one.key for one in object_types(found)] == ['sql']
+assert [one.key for one in object_types_of_kinds(found)] == ['sql']
 outgoing = found[0].load(found[0].kind.outgoing)(OutgoingContext(reactor=clock, settings={}, run_in_thread=None))
 outgoing.apply(Snapshot(1, []))
 clock.advance(1)

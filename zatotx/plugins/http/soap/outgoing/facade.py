@@ -8,9 +8,9 @@ from typing import Any, TypedDict, Unpack
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import IServiceCall
-from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec
+from zatotx.plugins.http.soap.outgoing.envelope_builder import SoapCallSpec
 from zatotx.plugins.http.soap.outgoing.operation_calls import SoapClient
+from zatotx.plugins.http.soap.outgoing.soap_connection import SoapConnection
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
 Headers = Mapping[str, Any] | None

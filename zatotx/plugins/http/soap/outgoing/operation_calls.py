@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import BadGateway
 from zatotx.plugins.http.rest.request_builder import DEADLINE_MARGIN
-from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequestTemplate
+from zatotx.plugins.http.soap.outgoing.envelope_builder import SoapCallSpec, SoapRequestTemplate
+from zatotx.plugins.http.soap.outgoing.soap_connection import SoapConnection
 from zatotx.plugins.http.soap.outgoing.wsdl_client import ResponseMismatch, WsdlClient, WsdlUsageError
 
 # zeep takes some 50 us per value, both ways together: more than a few milliseconds of work runs in a thread.

@@ -7,11 +7,11 @@ from typing import Any
 
 from zatotx.model.errors import BadGateway, BadStatus
 from zatotx.model.response import PeerResponse
-from zatotx.model.soap import PeerFault
+from zatotx.model.soap_message import PeerFault
 from zatotx.plugins.http.client.http_messages import HttpResponse
-from zatotx.plugins.http.rest.call_chain import is_server_error
-from zatotx.plugins.http.rest.request_body import XML
-from zatotx.plugins.http.rest.response import RestResponse, response_format
+from zatotx.plugins.http.rest.outgoing_body import XML
+from zatotx.plugins.http.rest.outgoing_sender_chain import is_server_error
+from zatotx.plugins.http.rest.received_response import RestResponse, response_format
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import Envelope, SoapVersion
@@ -60,7 +60,7 @@ class SoapResponse(PeerResponse):
         return f'<SoapResponse {self.status_code} of {self.connection_title}>'
 
 
-def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
+def parse_soap_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
     """Parse the response to a SOAP message of the given version. Raises PeerFault for a fault with any status,
     BadStatus for an error status without a fault, and BadGateway for an unusable response. The message of each error
     contains the name of the connection."""
@@ -85,9 +85,9 @@ def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) ->
     return SoapResponse(http, envelope)
 
 
-def is_server_failure(response: HttpResponse) -> bool:
-    """Return whether a response counts as a failure of the peer for the circuit breaker. A fault with status 500 does
-    not count, because SOAP 1.1 uses this status for all faults, and most faults are caused by the sender."""
+def counts_for_circuit_breaker(response: HttpResponse) -> bool:
+    """Return whether a response counts as a failure of the peer for the circuit breaker. A SOAP fault with status 500
+    does not count, because SOAP 1.1 uses this status for all faults, and most faults are caused by the sender."""
     if response.head.status != _FAULT_STATUS:
         return is_server_error(response)
     return response_format(response.head.headers.get(b'content-type', b''), '') != XML

@@ -16,7 +16,7 @@ import msgspec
 
 from zatotx.model.response import PeerResponse
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import InvalidWsdl, WsdlDocuments, document_name
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import InvalidWsdl, WsdlDocuments, url_without_host
 from zatotx.wire.soap.envelope import VERSIONS, SoapVersion, strip_xml_declaration
 from zatotx.wire.xml.encoding import to_utf8
 from zatotx.wire.xml.parser import content_type_charset
@@ -26,7 +26,7 @@ _QUOTED_NAME = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # the name that a
 
 
 class WsdlUsageError(ValueError):
-    """A WSDL operation or its arguments are invalid. The message gives the reason, as a verb phrase."""
+    """A WSDL operation or its arguments are invalid. The message gives the reason."""
 
 
 class ResponseMismatch(ValueError):  # noqa: N818 - what it is
@@ -52,7 +52,7 @@ class DocumentTransport:
         page = self._pages.get(urldefrag(url).url)
         if page is None:
             raise InvalidWsdl(
-                f'it needs {document_name(url)}, which is not on the host of the WSDL: '
+                f'it needs {url_without_host(url)}, which is not on the host of the WSDL: '
                 'give one document with all in it as wsdl'
             )
         return page
@@ -177,11 +177,11 @@ def _describe_error(error: Exception, collected: WsdlDocuments) -> str:
     """Return zeep's message, with the location of the error if it can be found."""
     text = ' '.join((getattr(error, 'message', '') or str(error) or type(error).__name__).split())
     for url in collected.documents:  # the message is public: remove hosts
-        text = text.replace(url, document_name(url))
+        text = text.replace(url, url_without_host(url))
     text = text[:_MAX_MESSAGE]
     line, file = getattr(error, 'sourceline', None), getattr(error, 'filename', None)
     if line and file:
-        return f'{text} ({document_name(file)}, line {line})'
+        return f'{text} ({url_without_host(file)}, line {line})'
     for quoted in _QUOTED_NAME.finditer(text):
         location = _locate(quoted[1] or quoted[2], collected)
         if location:
@@ -195,5 +195,5 @@ def _locate(name: str, collected: WsdlDocuments, before: bytes = b'') -> str:
     for url, page in collected.documents.items():
         references = [match for match in pattern.finditer(page) if not page[: match.start()].endswith(b' name')]
         if references:
-            return f'{document_name(url)}, line {page.count(10, 0, references[0].start()) + 1}'
+            return f'{url_without_host(url)}, line {page.count(10, 0, references[0].start()) + 1}'
     return ''

@@ -16,12 +16,12 @@ from zatotx.connectors.ping_call import PingCall
 from zatotx.model.cid import new_cid
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_messages import HttpResponse, Origin, split_url
-from zatotx.plugins.http.rest.call_chain import Attempt, DirectSender
-from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.connection_factory import USER_AGENT
-from zatotx.plugins.http.rest.error_mapping import map_error
+from zatotx.plugins.http.rest.error_mapping import map_client_error
+from zatotx.plugins.http.rest.outgoing_connection import ConnectionParts
+from zatotx.plugins.http.rest.outgoing_sender_chain import Attempt, DirectSender
+from zatotx.plugins.http.rest.received_response import RestResponse
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
-from zatotx.plugins.http.rest.response import RestResponse
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
 from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.malformed import Malformed
@@ -42,7 +42,7 @@ _QUERY = 'wsdl'
 
 
 class InvalidWsdl(ValueError):  # noqa: N818 - what it is
-    """Raised if a WSDL cannot be used. The message gives the reason, as a verb phrase."""
+    """Raised if a WSDL cannot be used. The message gives the reason, as a clause."""
 
 
 @attrs.frozen
@@ -99,14 +99,14 @@ class WsdlLoader:
         request.target = target
         http = RestResponse(await self._send(attempt, request, form.timeout), 'xml', None)
         if http.status_code != 200:
-            raise InvalidWsdl(f'the peer answers {http.status_code} where {document_name(url)} should be')
+            raise InvalidWsdl(f'the peer answers {http.status_code} where {url_without_host(url)} should be')
         return _as_utf8(http.content, http.content_type, url)
 
     async def _send(self, attempt: Attempt, request: OutgoingRequest, seconds: float) -> HttpResponse:
         try:
             return await attempt(request)
         except CallFailed as failure:
-            raise map_error(failure, self._parts.title, request.call.cid, seconds) from failure
+            raise map_client_error(failure, self._parts.title, request.call.cid, seconds) from failure
 
     def _for_other_host(self, origin: Origin) -> tuple[RequestTemplate, Attempt]:
         """Return the sender for a host other than the peer, which gets no credentials."""
@@ -119,7 +119,7 @@ class WsdlLoader:
         return form, DirectSender(form, self._parts.client.send_awaitable).send
 
 
-def document_name(url: str) -> str:
+def url_without_host(url: str) -> str:
     """Return the URL of a document without its host, for use in messages that clients may see."""
     parts = urlsplit(url)
     return (parts.path.rpartition('/')[2] or '/') + (f'?{parts.query}' if parts.query else '')
@@ -129,16 +129,16 @@ def _as_utf8(body: bytes, content_type: str, url: str) -> bytes:
     try:
         return to_utf8(body, parser.content_type_charset(content_type.encode('latin-1')))
     except Malformed as error:
-        raise InvalidWsdl(f'{document_name(url)} is not XML: {error}') from None
+        raise InvalidWsdl(f'{url_without_host(url)} is not XML: {error}') from None
 
 
 def _parse(page: bytes, url: str) -> tuple[bytes, list[str]]:
     """Return the page without its XML declaration, which may name the original encoding, and its references."""
     try:
-        root = parser.parse(page, 'utf-8')
+        root = parser.parse_document(page, 'utf-8')
     except Malformed as error:
-        raise InvalidWsdl(f'{document_name(url)} is not XML that is accepted here: {error}') from None
-    with parser.PlainElement(root):
+        raise InvalidWsdl(f'{url_without_host(url)} is not XML that is accepted here: {error}') from None
+    with parser.PlainLxmlElements(root):
         return strip_xml_declaration(page), list(_references(root, url))
 
 

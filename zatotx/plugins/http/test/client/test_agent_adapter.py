@@ -33,8 +33,8 @@ from zatotx.plugins.http.client.errors import (
     BadResponse,
     ConnectRefused,
     ConnectTimeout,
-    FirstByteTimeout,
     NoSuchHost,
+    ResponseStartTimeout,
     TlsFailed,
     TotalTimeout,
 )
@@ -378,7 +378,7 @@ class ErrorTests(WithAgent):
 
         for hears, error, reason in (
             (close, ResponseNeverReceived, ConnectionDone), (answers(b'nonsense'), ResponseFailed, BadResponse),
-            (silent, ResponseNeverReceived, FirstByteTimeout),
+            (silent, ResponseNeverReceived, ResponseStartTimeout),
         ):
             peer = self.listen(hears)
             sending: Deferred[Any] = self.agent(first_byte_timeout=1).request(b'GET', self.url(peer))

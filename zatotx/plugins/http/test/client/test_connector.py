@@ -19,12 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from trial_tests.support.reactor import as_reactor
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.connectors.tls_settings import TlsSettings
-from zatotx.plugins.http.client.connector import AddressResolver, Connector, connect_first
+from zatotx.plugins.http.client.connector import AddressResolver, Connector, connect_to_first_address
 from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NoSuchHost
 from zatotx.plugins.http.client.http_messages import Origin
 from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
 from zatotx.rules.http.proxy_selection import ProxySelector
-from zatotx.wire.http.host_names import Malformed, ascii_host, is_loopback
+from zatotx.wire.http.host_names import Malformed, is_loopback, normalize_host
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for a thread gives up
@@ -76,14 +76,14 @@ class HostTests(SynchronousTestCase):
             ('żółw.example', 'xn--w-uga1v8h.example'), ('BÜCHER.example', 'xn--bcher-kva.example'),
             ('my_service', 'my_service'), ('crm.example.', 'crm.example.'),
         ):  # fmt: skip
-            self.assertEqual(ascii_host(written), form)
+            self.assertEqual(normalize_host(written), form)
 
     def test_what_is_no_name(self) -> None:
         """Names with a different meaning in a URL, a head or a resolver are rejected."""
         for written in (
             '', '.', 'a..b', 'a b', 'a/b', 'a@b', 'a:b', 'a\r\nb', 'a%41', 'x' * 64, 'a.' * 130, '[::1', '☃' * 90,
         ):  # fmt: skip
-            self.assertRaises(Malformed, ascii_host, written)
+            self.assertRaises(Malformed, normalize_host, written)
 
     def test_this_machine(self) -> None:
         """Loopback addresses are recognized in any notation."""
@@ -218,7 +218,9 @@ class ResolverTests(SynchronousTestCase):
 class RaceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.racing: Deferred[Any] = connect_first(as_reactor(self.reactor), ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80)
+        self.racing: Deferred[Any] = connect_to_first_address(
+            as_reactor(self.reactor), ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80
+        )
 
     def tried(self) -> list[str]:
         return [str(client[0]) for client in self.reactor.tcpClients]

@@ -9,7 +9,7 @@ import zlib
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.errors import BadCoding, TooLarge
+from zatotx.plugins.http.client.errors import BadContentCoding, ResponseTooLarge
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest
 from zatotx.plugins.http.test.upstream_servers import Answering, WithPeers, get, raw, says
 from zatotx.wire.http.decompression import DecompressionBomb, Decompressor
@@ -89,7 +89,7 @@ class CollectedTests(WithPeers):
             upstream = self.listen(coded(body))
             client = self.client()
             for _ in range(2):
-                why = await self.failed(client.send(get(upstream.port)), BadCoding)
+                why = await self.failed(client.send(get(upstream.port)), BadContentCoding)
                 self.assertIn('body', why)
             self.assertEqual((client.client.active, client.client.idle, upstream.accepted), (0, 1, 1))
 
@@ -105,14 +105,14 @@ class CollectedTests(WithPeers):
         ):  # fmt: skip
             upstream = self.listen(coded(body))
             client = self.client()
-            self.assertIn(words, await self.failed(client.send(get(upstream.port, max_body=most)), BadCoding))
+            self.assertIn(words, await self.failed(client.send(get(upstream.port, max_body=most)), BadContentCoding))
             self.assertEqual((client.client.active, client.client.waiting), (0, 0))
 
     async def test_too_large_as_it_comes(self) -> None:
         """The call's limit applies to the encoded body too: no more is collected, and the connection is closed."""
         upstream = self.listen(coded(gzip.compress(random.Random(1).randbytes(MIB))))
         client = self.client()
-        await self.failed(client.send(get(upstream.port, max_body=1000)), TooLarge)
+        await self.failed(client.send(get(upstream.port, max_body=1000)), ResponseTooLarge)
         self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
 
@@ -154,7 +154,7 @@ class StreamedTests(WithPeers):
             while piece := await stream.read():
                 given += len(piece)
             self.fail('it came to an end')
-        except BadCoding:
+        except BadContentCoding:
             self.assertLess(given, 10 * MIB)
         self.assertEqual((client.client.active, client.client.idle), (0, 0))
         await self.until(lambda: not upstream.peers)
@@ -178,7 +178,7 @@ class StreamedTests(WithPeers):
         self.assertEqual((client.client.active, client.client.idle), (0, 0))
 
     async def failed_read(self, stream: BodyStream) -> None:
-        with self.assertRaises(BadCoding):
+        with self.assertRaises(BadContentCoding):
             await stream.read()
 
 

@@ -16,10 +16,10 @@ from zatotx.plugins.http.client.errors import (
     BadResponse,
     CallFailed,
     ConnectRefused,
-    FirstByteTimeout,
     PeerReset,
-    SilenceTimeout,
-    TooLarge,
+    ResponseStallTimeout,
+    ResponseStartTimeout,
+    ResponseTooLarge,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_client import HttpClient
@@ -79,7 +79,7 @@ class LiarTests(WithCore):
                      b'HTTP/1.1 200 OK\r\n\r\n' + bytes(1001)):
             peer = self.listen(answers(data))
             client = self.core()
-            error = await self.failed(client.send(self.call(peer, max_body=1000)), TooLarge)
+            error = await self.failed(client.send(self.call(peer, max_body=1000)), ResponseTooLarge)
             self.assertEqual(str(error), 'the body of the answer is longer than the 1000 bytes that this call allows')
             await self.until(lambda peer=peer: peer.talk.over)  # type: ignore[misc]
             self.clean(client)
@@ -347,20 +347,20 @@ class FrozenTests(WithCore):
 
     async def test_before_the_answer(self) -> None:
         """The peer freezes before its response; the slot goes to the next waiting call, as in the tests below."""
-        await self.frozen(b'', Timeouts(first_byte_timeout=0.5), FirstByteTimeout)
+        await self.frozen(b'', Timeouts(first_byte_timeout=0.5), ResponseStartTimeout)
 
     async def test_in_the_head(self) -> None:
         """The peer freezes in the middle of the head."""
-        await self.frozen(OK[:20], Timeouts(read_timeout=0.5), SilenceTimeout)
+        await self.frozen(OK[:20], Timeouts(read_timeout=0.5), ResponseStallTimeout)
 
     async def test_in_the_body(self) -> None:
         """The peer freezes one byte before the end of the body."""
-        await self.frozen(OK[:-1], Timeouts(read_timeout=0.5), SilenceTimeout)
+        await self.frozen(OK[:-1], Timeouts(read_timeout=0.5), ResponseStallTimeout)
 
     async def test_in_the_chunks(self) -> None:
         """The peer freezes before the last chunk."""
         data = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n'
-        await self.frozen(data, Timeouts(read_timeout=0.5), SilenceTimeout)
+        await self.frozen(data, Timeouts(read_timeout=0.5), ResponseStallTimeout)
 
     async def test_in_all(self) -> None:
         """The total timeout applies."""
@@ -369,7 +369,7 @@ class FrozenTests(WithCore):
     async def test_taking_the_request(self) -> None:
         """The peer stops reading a body that exceeds the buffers."""
         await self.frozen(
-            b'', Timeouts(first_byte_timeout=0.5), FirstByteTimeout, method='POST', body=bytes(20_000_000)
+            b'', Timeouts(first_byte_timeout=0.5), ResponseStartTimeout, method='POST', body=bytes(20_000_000)
         )
 
 

@@ -11,20 +11,20 @@ from twisted.internet.defer import gatherResults
 
 from trial_tests.support.authority import Authority
 from zatotx.connectors.tls_settings import TlsSettings
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.errors import (
     BadResponse,
     CallFailed,
     ConnectRefused,
     ConnectTimeout,
-    FirstByteTimeout,
     PeerReset,
-    SilenceTimeout,
-    TooLarge,
+    ResponseStallTimeout,
+    ResponseStartTimeout,
+    ResponseTooLarge,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.http_client import WrappedClient
+from zatotx.plugins.http.client.http_client import HttpClientWithSenders
 from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse
-from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.test.upstream_servers import (
     Answering,
     Peer,
@@ -55,7 +55,7 @@ class FaultCase(WithPeers):
     def peer(self, answer: Answering) -> Upstream:
         return self.listen(answer)
 
-    def caller(self, **settings: Any) -> WrappedClient:
+    def caller(self, **settings: Any) -> HttpClientWithSenders:
         return self.client(**settings)
 
     def outbound(self, upstream: Upstream, **more: Any) -> HttpRequest:
@@ -133,25 +133,25 @@ class FreezeTests(FaultCase):
 
     async def test_before_the_answer(self) -> None:
         """The first-byte timeout applies."""
-        why = await self.fails(silent, FirstByteTimeout, timeouts=Timeouts(first_byte_timeout=SOON))
+        why = await self.fails(silent, ResponseStartTimeout, timeouts=Timeouts(first_byte_timeout=SOON))
         self.assertEqual(why, 'the peer did not begin to answer within 0.3 s')
 
     async def test_within_a_head(self) -> None:
         """The silence timeout applies within the head."""
         for data in (b'H', OK + b'Content-'):
-            why = await self.fails(raw(data), SilenceTimeout, timeouts=Timeouts(read_timeout=SOON))
+            why = await self.fails(raw(data), ResponseStallTimeout, timeouts=Timeouts(read_timeout=SOON))
             self.assertEqual(why, 'the peer stopped for 0.3 s within its answer')
 
     async def test_within_a_body(self) -> None:
         """The silence timeout applies within a body of any framing."""
         for data in (b'Content-Length: 10\r\n\r\nhello', b'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n',
                      b'Transfer-Encoding: chunked\r\n\r\n5', b'\r\nhello'):  # fmt: skip
-            await self.fails(raw(OK + data), SilenceTimeout, timeouts=Timeouts(read_timeout=SOON))
+            await self.fails(raw(OK + data), ResponseStallTimeout, timeouts=Timeouts(read_timeout=SOON))
 
     async def test_a_drip(self) -> None:
         """A dripping head must be complete within the silence timeout, a dripping body within the total timeout."""
         for start, error, timeouts in (
-            (OK + b'X-A: ', SilenceTimeout, Timeouts(read_timeout=SOON)),
+            (OK + b'X-A: ', ResponseStallTimeout, Timeouts(read_timeout=SOON)),
             (OK + b'Content-Length: 1000\r\n\r\n', TotalTimeout, Timeouts(read_timeout=10.0, total_timeout=1.5)),
         ):
             drip = Drip(start)
@@ -167,7 +167,7 @@ class FreezeTests(FaultCase):
             upstream.port, bytes(32 * 1024 * 1024), scheme=self.scheme, timeouts=Timeouts(first_byte_timeout=SOON)
         )
         began = reactor.seconds()
-        await self.failed(client.send(outbound), FirstByteTimeout)
+        await self.failed(client.send(outbound), ResponseStartTimeout)
         self.assertLess(reactor.seconds() - began, FAR)
         self.assertEqual((client.client.active, client.client.idle), (0, 0))
         for peer in upstream.peers[:]:
@@ -238,7 +238,7 @@ class LieTests(FaultCase):
             (OK + b'Transfer-Encoding: chunked\r\n\r\n', b'400\r\n' + b'x' * 1024 + b'\r\n'),
             (OK + b'\r\n', b'x' * 1024),
         ):
-            why = await self.fails(flood(start, more), TooLarge, max_body=100_000)
+            why = await self.fails(flood(start, more), ResponseTooLarge, max_body=100_000)
             self.assertEqual(why, 'the body of the answer is longer than the 100000 bytes that this call allows')
 
     async def test_more_than_it_said(self) -> None:
@@ -326,7 +326,7 @@ class SecureCase(FaultCase):
     def peer(self, answer: Answering) -> Upstream:
         return self.listen(answer, tls=self.server_tls)
 
-    def caller(self, **settings: Any) -> WrappedClient:
+    def caller(self, **settings: Any) -> HttpClientWithSenders:
         return self.client(tls=self.tls, **settings)
 
 

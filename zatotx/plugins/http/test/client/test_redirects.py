@@ -39,9 +39,9 @@ from zatotx.rules.http.redirects import (
     RedirectError,
     RedirectTarget,
     follow_redirect,
-    is_body_header,
-    is_credential,
-    parse_target,
+    is_body_field,
+    is_credential_field,
+    parse_redirect_target,
 )
 
 SECRETS = [
@@ -113,16 +113,16 @@ class RuleTests(SynchronousTestCase):
     def test_names_of_fields(self) -> None:
         """Credential and body fields are recognized in any case."""
         for name in (b'AUTHORIZATION', b'Cookie', b'X-Api-Key', b'apikey', b'X-Auth-Token', b'X-Session-Id'):
-            self.assertTrue(is_credential(name), name)
+            self.assertTrue(is_credential_field(name), name)
         for name in (b'Accept', b'X-Zato-CID', b'traceparent', b'User-Agent', b'Idempotency-Key'):
-            self.assertFalse(is_credential(name), name)
+            self.assertFalse(is_credential_field(name), name)
         self.assertEqual(
-            [is_body_header(name) for name in (b'Content-Type', b'Digest', b'Accept')], [True, True, False]
+            [is_body_field(name) for name in (b'Content-Type', b'Digest', b'Accept')], [True, True, False]
         )
 
     def test_a_url_taken_apart(self) -> None:
         """A connection's host is parsed in all its forms."""
-        self.assertEqual(parse_target('http://CRM.example'), RedirectTarget(False, 'crm.example', 80, '/'))
+        self.assertEqual(parse_redirect_target('http://CRM.example'), RedirectTarget(False, 'crm.example', 80, '/'))
 
 
     def test_scopes(self) -> None:

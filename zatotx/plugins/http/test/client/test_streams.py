@@ -8,7 +8,13 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.plugins.http.client.errors import BadResponse, BodyFailed, PeerReset, StreamClosed, TotalTimeout
+from zatotx.plugins.http.client.errors import (
+    BadResponse,
+    BodyClosedByReader,
+    PeerReset,
+    RequestBodyFailed,
+    TotalTimeout,
+)
 from zatotx.plugins.http.client.http_messages import BodySource, BodyStream, HttpResponse, Timeouts
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
@@ -79,8 +85,8 @@ class DownTests(WithCore):
         self.assertEqual(await reading, b'one')
         reading = stream.read()
         stream.close()
-        await self.failed(reading, StreamClosed)
-        await self.failed(stream.read(), StreamClosed)
+        await self.failed(reading, BodyClosedByReader)
+        await self.failed(stream.read(), BodyClosedByReader)
         self.clean(self.client)
         await self.until(lambda: peer.talk.over)
         stream, _ = await self.begun(OK)
@@ -93,7 +99,7 @@ class DownTests(WithCore):
         reading = stream.read()
         reading.cancel()
         await self.assertFailure(reading, CancelledError)
-        await self.failed(stream.read(), StreamClosed)
+        await self.failed(stream.read(), BodyClosedByReader)
         self.clean(self.client)
         await self.until(lambda: peer.talk.over)
 
@@ -187,7 +193,7 @@ class UpTests(WithCore):
             peer = self.listen(silent)
             client = self.core()
             sending = client.send(self.call(peer, 'PUT', body=IteratorBody(self.made(3), length)))
-            error = await self.failed(sending, BodyFailed)
+            error = await self.failed(sending, RequestBodyFailed)
             self.assertIn(said, str(error))
             self.assertTrue(self.closed)
             await self.until(lambda peer=peer: peer.talks and peer.talk.over)  # type: ignore[misc]
@@ -199,7 +205,7 @@ class UpTests(WithCore):
         peer = self.listen(silent)
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=IteratorBody(self.made(2, fails=True))))
-        error = await self.failed(sending, BodyFailed)
+        error = await self.failed(sending, RequestBodyFailed)
         self.assertIsInstance(error.__cause__, ZeroDivisionError)
         self.assertTrue(error.reached_peer)
         await self.until(lambda: peer.talks and peer.talk.over)
@@ -211,7 +217,7 @@ class UpTests(WithCore):
         peer = self.listen(silent)
         client = self.core()
         source = Again(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
-        error = await self.failed(client.send(self.call(peer, 'POST', body=source)), BodyFailed)
+        error = await self.failed(client.send(self.call(peer, 'POST', body=source)), RequestBodyFailed)
         self.assertIsInstance(error.__cause__, ZeroDivisionError)
         self.clean(client)
 
@@ -222,7 +228,7 @@ class UpTests(WithCore):
 
         client = self.core()
         sending = client.send(self.call(self.listen(silent), 'POST', body=IteratorBody(pieces())))
-        self.assertIsInstance((await self.failed(sending, BodyFailed)).__cause__, TypeError)
+        self.assertIsInstance((await self.failed(sending, RequestBodyFailed)).__cause__, TypeError)
         self.clean(client)
 
     async def test_a_peer_that_reads_slowly(self) -> None:

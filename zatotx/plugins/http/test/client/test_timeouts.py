@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.errors import (
     CallFailed,
-    FirstByteTimeout,
-    SilenceTimeout,
+    ResponseStallTimeout,
+    ResponseStartTimeout,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_messages import HttpResponse, Timeouts
@@ -48,7 +48,7 @@ class StageTests(InMemory):
     def test_no_answer(self) -> None:
         """The first-byte timeout starts when the request is written."""
         sending, _ = self.send()
-        self.late(sending, 3, FirstByteTimeout, 'the peer did not begin to answer within 3 s')
+        self.late(sending, 3, ResponseStartTimeout, 'the peer did not begin to answer within 3 s')
 
     def test_just_too_late(self) -> None:
         """A response that arrives after its timeout, before the sweep, is discarded. A peer that knows our timeout may
@@ -61,7 +61,7 @@ class StageTests(InMemory):
             memory.clock.advance(0.002)
             self.assertNoResult(sending)
             memory.lines[0].say(OK)
-            self.failed(sending, FirstByteTimeout)
+            self.failed(sending, ResponseStartTimeout)
             self.assertTrue(memory.lines[0].aborted)
             self.clean(memory)
 
@@ -70,7 +70,7 @@ class StageTests(InMemory):
         sending, line = self.send()
         self.memory.wait(2)
         line.say(HEAD[:20])
-        self.late(sending, 4, SilenceTimeout, 'the peer stopped for 4 s within its answer')
+        self.late(sending, 4, ResponseStallTimeout, 'the peer stopped for 4 s within its answer')
 
     def test_half_a_body(self) -> None:
         """Half a body too: the timeout starts with its last piece."""
@@ -78,7 +78,7 @@ class StageTests(InMemory):
         line.say(HEAD + b'1')
         self.memory.wait(3)
         line.say(b'2')
-        self.late(sending, 4, SilenceTimeout, 'the peer stopped for 4 s within its answer')
+        self.late(sending, 4, ResponseStallTimeout, 'the peer stopped for 4 s within its answer')
 
     def test_a_trickle(self) -> None:
         """A trickling response is limited by the total timeout."""
@@ -94,7 +94,7 @@ class StageTests(InMemory):
         sending, line = self.send()
         self.memory.wait(2)
         line.say(b'HTTP/1.1 102 Processing\r\n\r\n')
-        self.late(sending, 3, FirstByteTimeout, 'the peer did not begin to answer within 3 s')
+        self.late(sending, 3, ResponseStartTimeout, 'the peer did not begin to answer within 3 s')
 
     def test_the_callers_own_deadline(self) -> None:
         """The caller's deadline ends the call in any stage, and stages do not shift it."""
@@ -149,8 +149,8 @@ class StreamTests(InMemory):
         self.assertEqual(self.successResultOf(stream.read()), b'12')
         reading = stream.read()
         self.memory.wait(4.1)
-        self.failed(reading, SilenceTimeout)
-        self.failed(stream.read(), SilenceTimeout)
+        self.failed(reading, ResponseStallTimeout)
+        self.failed(stream.read(), ResponseStallTimeout)
         self.assertTrue(self.line.aborted)
         self.clean(self.memory)
 
@@ -167,7 +167,7 @@ class StreamTests(InMemory):
         self.memory.wait(3.9)
         self.assertNoResult(reading)
         self.memory.wait(0.2)
-        self.failed(reading, SilenceTimeout)
+        self.failed(reading, ResponseStallTimeout)
         self.clean(self.memory)
 
     def test_a_reader_that_never_comes(self) -> None:
@@ -251,7 +251,7 @@ class RequestTests(InMemory):
         self.memory.wait(2.9)
         self.assertNoResult(sending)
         self.memory.wait(0.2)
-        self.failed(sending, FirstByteTimeout)
+        self.failed(sending, ResponseStartTimeout)
         self.clean(self.memory)
 
     def test_a_peer_that_stops_taking_the_body(self) -> None:
@@ -265,7 +265,7 @@ class RequestTests(InMemory):
             self.way_out(line).pauseProducing()
         self.assertNoResult(sending)
         self.memory.wait(3.1)
-        self.failed(sending, FirstByteTimeout)
+        self.failed(sending, ResponseStartTimeout)
         self.clean(self.memory)
 
     def test_cancelling(self) -> None:
@@ -298,7 +298,7 @@ class DeadlinesTests(InMemory):
         deadlines.add(Broken())
         sending = memory.send(timeouts=Timeouts(first_byte_timeout=1.0))
         memory.wait(1.1)
-        self.failed(sending, FirstByteTimeout)
+        self.failed(sending, ResponseStartTimeout)
         self.assertEqual((len(self.flushLoggedErrors(ZeroDivisionError)), len(deadlines)), (1, 0))
 
     def test_one_that_another_ended(self) -> None:
@@ -314,5 +314,5 @@ class DeadlinesTests(InMemory):
         for sending, other in zip(sendings, reversed(sendings), strict=True):
             sending.addErrback(note, other)
         memory.wait(1.1)
-        self.assertEqual(sorted(errors), ['CancelledError', 'FirstByteTimeout'])
+        self.assertEqual(sorted(errors), ['CancelledError', 'ResponseStartTimeout'])
         self.clean(memory)

@@ -25,7 +25,7 @@ from zatotx.plugins.http.test.server_doubles import (
     post,
     run_now,
 )
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateLimitHeaders, RateLimitState
+from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, RateLimitHeaders, RateLimitState
 
 SHOP = 'Origin: https://shop.example'
 LONG = b'{"a":"' + b'x' * 2000 + b'"}'
@@ -472,7 +472,7 @@ class StreamTests(DressingCase):
 class LimitedTests(DressingCase):
     def test_fields_of_limits(self) -> None:
         """Rate limit fields are added to the response; a request without rate limits has none."""
-        standing = RateLimitState(RateLimitHeaders(['api'], [Rate.from_limit(100, 60, 100)]), (7 * SECOND,))
+        standing = RateLimitState(RateLimitHeaders(['api'], [GcraRate.from_limit(100, 60, 100)]), (7 * SECOND,))
 
         def rated(inbound: Message) -> Reply:
             inbound.rate_limit_state = standing

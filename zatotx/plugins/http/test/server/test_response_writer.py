@@ -13,7 +13,8 @@ from zatotx.plugins.http.test.server_doubles import JSON, ScriptedExchange, Serv
 class KeepAliveTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.exchange = ScriptedExchange()
-        self.client = Server(self.exchange).connect()
+        self.server = Server(self.exchange)
+        self.client = self.server.connect()
 
     def test_a_request_is_answered_and_the_connection_stays(self) -> None:
         """The response has status, length and cid, and the next request is served too."""
@@ -24,6 +25,25 @@ class KeepAliveTests(SynchronousTestCase):
             self.assertEqual(len(answer.headers[b'x-zato-cid']), 24)
             self.assertNotIn(b'connection', answer.headers)
         self.assertFalse(self.client.closed)
+
+    def test_repeated_requests_may_wait(self) -> None:
+        """A request with the head of the last one is answered when its service has finished, and the next one after
+        it."""
+        self.client.ask(post(body=b'1'))
+        self.exchange.at_once = None
+        for body in (b'2', b'3'):
+            self.client.send(post(body=body))
+        self.assertEqual(self.client.received(), b'')
+        for number, body in enumerate((b'2', b'3'), 1):
+            self.exchange.delivered[number].answer(body)
+            self.assertEqual([answer.body for answer in self.client.answers()], [body])
+
+    def test_a_draining_node_answers_a_repeated_request(self) -> None:
+        """The response to a request with the head of the last one is the last one of a draining node."""
+        self.client.ask(post(body=b'1'))
+        self.server.site.draining = True
+        answer = self.client.ask(post(body=b'2'))
+        self.assertEqual((answer.body, answer.headers[b'connection'], self.client.closed), (b'2', b'close', True))
 
     def test_connection_close_is_kept(self) -> None:
         """`Connection: close` is returned, the connection closes, and later requests are not answered."""

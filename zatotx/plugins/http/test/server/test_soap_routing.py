@@ -68,7 +68,7 @@ class RoutingCase(SynchronousTestCase):
         answer = self.server.connect().ask(request)
         self.assertEqual(answer.status, status)
         self.assertEqual(len(self.exchange.delivered), before)
-        envelope = read_envelope(parser.parse(answer.body))
+        envelope = read_envelope(parser.parse_document(answer.body))
         fault = read_fault(envelope.payload)
         assert fault is not None
         return answer, envelope, fault

@@ -1,7 +1,7 @@
 """A line protocol: a message is a line of text, and so is its reply. Shows what a kind consists of."""
 
 from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
-from zatotx.rules.placement import Placement
+from zatotx.rules.channel_placement import Placement
 
 kind = ConnectorKind(
     name='lines',

@@ -13,8 +13,8 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
-from zatotx.connectors.definitions import refers_to_definition, require_active
+from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_channel_delivery
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
@@ -53,7 +53,7 @@ class ListeningChannel(Factory):
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """See InboundChannel."""
-        self.delivery = make_delivery(self.parts, dispatcher, self.value)
+        self.delivery = make_channel_delivery(self.parts, dispatcher, self.value)
         await self.parts.listeners.acquire(self.parts.address, self)
 
     def stop(self) -> Deferred[None]:
@@ -112,6 +112,7 @@ class LineConnection(LineOnlyReceiver):
         self._channel = channel
         self._lines: deque[bytes] = deque()
         self._delivering: Deferred[None] | None = None
+        self._has_sent = False
         self.MAX_LENGTH = channel.definition.max_length
 
     def connectionMade(self) -> None:
@@ -124,12 +125,14 @@ class LineConnection(LineOnlyReceiver):
         self._channel.closed(self)
 
     def lineReceived(self, line: bytes) -> None:
+        self._has_sent = True
         self._lines.append(line.removesuffix(b'\r'))
         self._next()
 
     def close_when_idle(self) -> None:
-        """Close now, unless a line is being processed: then with its reply."""
-        if self._delivering is None:
+        """Close now, unless a line is being processed: then with its reply. A client that has sent nothing yet may have
+        just connected: it has until the end of the grace."""
+        if self._delivering is None and self._has_sent:
             self.abort()
 
     def abort(self) -> None:

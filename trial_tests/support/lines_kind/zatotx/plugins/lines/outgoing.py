@@ -10,10 +10,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.connectors.blocking_pool import BlockingPool, PoolClosed
+from zatotx.connectors.blocking_pool import BlockingPool, BlockingPoolClosed
 from zatotx.connectors.call_policies import CallTimedOut
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.connection_registry import ConnectionRegistry
-from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
@@ -94,7 +94,7 @@ class LinesConnection:
         error = failure.value
         if isinstance(error, CallTimedOut):
             raise Timeout(cid, f'{self._title}: {error}')
-        if isinstance(error, PoolClosed):
+        if isinstance(error, BlockingPoolClosed):
             raise ServiceUnavailable(cid, f'{self._title}: it is being closed')
         if isinstance(error, OSError | EOFError):
             raise ServiceUnavailable(cid, f'{self._title} cannot be reached: {error}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.delivery_fields import DeliveryKeys, OutgoingDelivery
+from zatotx.schema.delivery_fields import MessageChannelBase, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.secrets import ConfigObject
 
@@ -20,7 +20,7 @@ class LinesDefinition(ConfigObject, frozen=True, kw_only=True):
     prefix: Annotated[str, field('Text before each reply', max_length=100)] = ''
 
 
-class LinesChannel(DeliveryKeys, frozen=True, kw_only=True):
+class LinesChannel(MessageChannelBase, frozen=True, kw_only=True):
     """An address where clients send lines to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
