@@ -80,7 +80,7 @@ class RenderingTests(SynchronousTestCase):
         self.assertEqual([shown_value(value) for value in (True, ['a', 'b'], '', None, 0)],
                          ['Yes', 'a, b', '\N{EN DASH}', '\N{EN DASH}', '0'])
         self.assertEqual([number(value) for value in (1234567, 1234.5, 0, 'text')],
-                         ['1,234,567', '1,234.5', '0', 'text'])  # fmt: skip
+                         ['1,234,567', '1,234.5', '0', 'text'])
 
 
 class VendorTests(SynchronousTestCase):
