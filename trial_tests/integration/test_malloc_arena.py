@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 PROGRAM = """
 from threading import Barrier, Lock, Thread
 from zatotx.node.gc_tuning import resident_size, share_malloc_arena
-from zatotx.wire.xml.parser import parse
+from zatotx.wire.xml.parser import parse_document
 
 share_malloc_arena()
 document = b'<rows>' + b'<row n="12345678"><name>a name</name></row>' * 40_000 + b'</rows>'
@@ -20,7 +20,7 @@ started, turn, sizes = Barrier(4), Lock(), []
 def read():
     started.wait()  # all threads live at the same time, so that none gets the arena of one that has ended
     with turn:
-        parse(document)
+        parse_document(document)
         sizes.append(resident_size())
 
 before = resident_size()

@@ -21,9 +21,9 @@ CHARGES = '''
 import sys
 from pathlib import Path
 from zatotx.processes.workers.shared_rate_buckets import SharedBuckets
-from zatotx.rules.limits.rate_buckets import Rate
+from zatotx.rules.limits.rate_buckets import GcraRate
 
-buckets, rate = SharedBuckets(Path(sys.argv[1]), lock_timeout=30), Rate.from_limit(1, 86_400, 100)
+buckets, rate = SharedBuckets(Path(sys.argv[1]), lock_timeout=30), GcraRate.from_limit(1, 86_400, 100)
 print('ready', flush=True)
 sys.stdin.readline()
 admitted = sum(rate.admits(buckets.charge('a', rate, 5)) for _ in range(int(sys.argv[2])))

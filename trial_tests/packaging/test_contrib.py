@@ -120,7 +120,7 @@ class KubernetesTests(SynchronousTestCase):
 class VariableTests(SynchronousTestCase):
     def test_all_are_documented(self) -> None:
         """docs/containers.md has each variable that `zatotx run` reads, and those that contrib/ uses exist."""
-        source = (ROOT / 'zatotx' / 'cli' / 'environment' / 'container.py').read_text('utf-8')
+        source = (ROOT / 'zatotx' / 'cli' / 'environment' / 'container_component.py').read_text('utf-8')
         names = re.findall(r"variables\.(?:text|required|number|items|address)\(\s*'(\w+)'", source)
         read = {f'ZATOTX_{name}' for name in names} | {f'ZATOTX_{name}_PASSWORD' for name in ('ADMIN', 'API', 'PUBAPI')}
         documented = set(VARIABLES.findall((ROOT / 'docs' / 'containers.md').read_text('utf-8')))

@@ -208,6 +208,7 @@ class SendTests(WithOutgoing):
             await self.blocking(self.broker.publish, properties.reply_to, body, mandatory=False,
                                 correlation_id=properties.correlation_id)  # fmt: skip
         self.assertEqual([(await each).text for each in asking], [queue, other])
+        await self.until(lambda: not any('BrokerConnection.' in str(call) for call in self.reactor.getDelayedCalls()))
 
     async def test_ping(self) -> None:
         """A ping names the broker."""
