@@ -103,11 +103,11 @@ class LoadBalancerTestCase(SynchronousTestCase):
         return ask(self.port, 'GET', target, fields=more.get('fields'))  # type: ignore[arg-type]
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of a metric of the load balancer."""
+        """The value of a metric of the load balancer; 0 before its workers have counted anything."""
         text = self.ask('/zato-lb-metrics', fields=self.credentials).body.decode()
         wanted = ','.join(f'{key}="{value}"' for key, value in labels.items())
-        line = next(line for line in text.splitlines() if line.startswith(f'zatotx_lb_{name}{{{wanted}}}'))
-        return float(line.split()[-1])
+        lines = (line for line in text.splitlines() if line.startswith(f'zatotx_lb_{name}{{{wanted}}}'))
+        return float(next(lines, '0').split()[-1])
 
     def requests_of(self, server: str) -> float:
         return self.metric('server_requests_total', backend='bck_http_plain', server=server)

@@ -61,7 +61,7 @@ def make_worker_load_balancer(directory: Path, reactor: IReactor, spec: WorkerSp
         return counters.row(name, spec.slot)
 
     shared = WorkerServers(clock=reactor, find_row=find_row)
-    base.registry.shares_load = True
+    base.registry.shares_load, base.registry.update_states = True, shared.poll_all
     base.registry.on_server_added, base.registry.on_server_removed = shared.add, shared.remove
     statistics = WorkerStatistics(clock=reactor, work=work, slot=spec.slot, read_own=base.counters.snapshot)
     listeners = Listeners(reactor, find_shared_counter=find_row, borrower=WorkerSocketClient(reactor, spec.handover))

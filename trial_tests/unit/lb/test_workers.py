@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.load_balancer import BalancingKey, ServerUseOutcome
+from zatotx.interfaces.load_balancer import BalancingKey, NoServerAvailableError, ServerUseOutcome
 from zatotx.lb.backends.backend_registry import BackendRegistry
 from zatotx.lb.backends.backend_server import BackendServer
 from zatotx.lb.config.model import Backend, Configuration, MainSettings, Server
@@ -53,8 +53,8 @@ class SharedServerTests(SynchronousTestCase):
         self.wait()
 
     def process(self, kind: type[SharedServers], slot: int) -> BackendRegistry:
-        registry = BackendRegistry(clock=self.clock, shares_load=True)
         shared = kind(clock=self.clock, find_row=lambda name: self.counters.row(name, slot))
+        registry = BackendRegistry(clock=self.clock, shares_load=True, update_states=shared.poll_all)
         registry.on_server_added, registry.on_server_removed = shared.add, shared.remove
         registry.apply(Configuration(main=MainSettings(cluster='c'), backends={'b': BACKEND}))
         shared.start()
@@ -84,6 +84,17 @@ class SharedServerTests(SynchronousTestCase):
         self.wait()
         self.assertEqual(self.states(), ['DRAIN'] * 3)
         self.assertEqual(self.server(self.process(WorkerServers, 2)).state, 'DRAIN')
+
+    def test_old_states_reject_no_request(self) -> None:
+        """A worker looks at what the others have written before it rejects a request."""
+        server, backend = self.server(self.parent), self.workers[0].find('b')
+        server.set_health(ServerHealth(is_down=True, has_been_probed=True))
+        self.wait()
+        self.assertRaises(NoServerAvailableError, backend.acquire_now, KEY)
+        server.set_health(ServerHealth(has_been_probed=True))
+        self.parent.update_states()  # which publishes the state
+        self.assertEqual(self.server(self.workers[0]).state, 'DOWN')
+        self.assertIsNotNone(backend.acquire_now(KEY))
 
     def test_ejection(self) -> None:
         """A server that one worker ejects is out for all, and is probed; one good probe brings it back for all."""

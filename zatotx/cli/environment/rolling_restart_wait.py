@@ -13,6 +13,7 @@ from zatotx.cli.errors import CommandError
 
 _TIMEOUT = 20.0  # seconds
 _POLL_INTERVAL = 0.1
+_WORKERS = 0.3  # seconds in which all workers of a load balancer know what its parent says
 _PROBES = 4.0  # seconds in which a load balancer notices that a server is ready
 
 
@@ -30,5 +31,6 @@ def wait_until_balanced(server: Component) -> None:
         try:
             while server.name not in names_of_balanced_servers(str(balancer.path)) and time.monotonic() < end:
                 time.sleep(_POLL_INTERVAL)
+            time.sleep(_WORKERS)
         except CommandError:  # it has no agent, or one that does not accept our certificate
             time.sleep(_PROBES)

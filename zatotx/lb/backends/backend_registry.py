@@ -24,6 +24,7 @@ class BackendRegistry:
     on_server_down: ServerHook = lambda server: None
     find_state: FindState = lambda backend, server, configured: configured
     shares_load: bool = False
+    update_states: Callable[[], None] = lambda: None
     _backends: dict[str, RunningBackend] = field(factory=dict, init=False)
     on_applied: list[Callable[[], None]] = field(factory=list, init=False)
 
@@ -58,7 +59,7 @@ class BackendRegistry:
                 self._backends[name] = RunningBackend(
                     name=name, cluster=cluster, clock=self.clock, on_server_added=self.on_server_added,
                     on_server_removed=self.on_server_removed, on_server_down=self.on_server_down,
-                    find_state=self.find_state, shares_load=self.shares_load,
+                    find_state=self.find_state, shares_load=self.shares_load, update_states=self.update_states,
                 )  # fmt: skip
             self._backends[name].apply(config)
 

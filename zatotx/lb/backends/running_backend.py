@@ -52,6 +52,7 @@ class RunningBackend:
     on_server_down: ServerHook = lambda server: None
     find_state: FindState = lambda backend, server, configured: configured  # with which a server starts
     shares_load: bool = False  # whether other workers send requests to the same servers
+    update_states: Callable[[], None] = lambda: None  # applies at once what other processes know about the servers
     random: Callable[[], float] = random.random
     key_headers: Collection[str] = field(default=(), init=False)
     key_cookies: Collection[str] = field(default=(), init=False)
@@ -158,6 +159,8 @@ class RunningBackend:
         """See IBackend."""
         if self._is_plain and not excluded and self._available:
             return self._choose(self._available, key).occupy('')
+        if all(server.name in excluded for server in self._available):  # no server is left
+            self.update_states()
         if self._queue and self._has_limits:  # those that wait come first
             return None
         return self._acquire(key, excluded)

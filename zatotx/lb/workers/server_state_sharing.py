@@ -43,7 +43,7 @@ class SharedServers:
     _loop: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._loop = LoopingCall(self._poll_all)
+        self._loop = LoopingCall(self.poll_all)
         self._loop.clock = self.clock
 
     def start(self) -> None:
@@ -73,7 +73,8 @@ class SharedServers:
             for row in (rows.state, rows.ejection, rows.load):
                 row.set_own(0)
 
-    def _poll_all(self) -> None:
+    def poll_all(self) -> None:
+        """Look at the counters of all servers now."""
         for rows in self._rows.values():
             self.poll(rows)
 
