@@ -22,7 +22,6 @@ from zatotx.system.startup_gc import stop_freezing
 # of the oldest one, which follow OLD of the middle one, are as rare as with fewer and larger ones of that.
 YOUNG, MIDDLE, OLD = 20_000, 2, 160
 CHECK_INTERVAL = 3.0  # seconds between two checks of the resident size
-MAX_OLD = 50_000  # objects of the oldest generation that are collected before memory is returned: 10 to 20 ms
 _M_ARENA_MAX = -8  # a parameter of mallopt(3)
 
 
@@ -116,18 +115,11 @@ def resident_size() -> int:
     return int(Path('/proc/self/statm').read_bytes().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
-def collect_garbage() -> None:
-    """Collect garbage, without that of the oldest generation if it has many objects: a full collection holds the
-    interpreter lock until it has visited all of them, which stalls the reactor for 50 to 130 ms while a configuration
-    of 100,000 objects is imported."""
-    gc.collect(2 if len(gc.get_objects(2)) <= MAX_OLD else 1)
-
-
 def trim_malloc() -> tuple[int, int]:
     """Make malloc return all free memory to the operating system. Returns the resident size before and after, in bytes.
     Blocking."""
     before = resident_size()
-    collect_garbage()  # cycles may keep what a peak has left
+    gc.collect()  # cycles may keep what a peak has left
     ctypes.CDLL(None).malloc_trim(0)
     return before, resident_size()
 
