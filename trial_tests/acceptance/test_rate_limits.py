@@ -252,6 +252,7 @@ class AwayTests(RedisCase):
                 self.assertEqual(len([one for one in found if words in one]), 1, (words, found))
         finally:
             self.broker.must('start', redis)
+            self.broker.until_recovered(1, 2)
         self.until_exact()
         self.assertEqual([one for one in self.findings() if 'rate limit' in one], [])
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.side_by_side import (
     MEMORY,
-    MOST,
+    MORE,
     Load,
     Result,
     available_memory,
@@ -140,8 +140,8 @@ class RunnerTests(SynchronousTestCase):
 
     def test_more_portions_on_an_idle_machine(self) -> None:
         """As many as there are jobs run on a busy machine; an idle one gets more, up to a limit; all of them end."""
-        for room, expected in ((False, 2), (True, 2 * MOST)):
-            tasks, most = Tasks(expected), 2 * MOST + 1
+        for room, expected in ((False, 2), (True, 2 + MORE)):
+            tasks, most = Tasks(expected), 2 + MORE + 1
             self.assertEqual(run_all([tasks.run] * most, 2, FixedLoad(room)), [None] * most)
             self.assertEqual(tasks.most, expected)
 

@@ -2,8 +2,8 @@
 
     python -m trial_tests.support.side_by_side [--coverage] [--record] JOBS trial_tests zatotx.plugins
 
-At least JOBS portions run at a time. Most tests wait most of the time, so further ones start while processors are idle:
-up to three times as many, as long as there is memory.
+JOBS portions run at a time. Most tests wait most of the time, so a further one starts while processors are idle and
+there is memory.
 
 trial's own `--jobs` distributes single tests, so that every process builds every environment that the tests of a module
 share. Here modules of one environment form a portion, which one process runs; the portions that take longest start
@@ -39,7 +39,7 @@ T = TypeVar('T')
 PORTION_SECONDS = 40.0  # a portion gets further modules up to this duration; starting a process takes two seconds
 SHARED_SECONDS = 90.0  # up to this duration if they share an environment
 SLOWEST = 15  # modules in the report
-MOST = 3  # times JOBS: so many portions run at a time at most
+MORE = 1  # portions more than JOBS that run at a time at most: with six more, tests fail that wait for a processor
 MEMORY = 2048  # MiB that must be available before a portion more than JOBS starts
 IDLE = 0.5  # share of the time in which no process must wait for a processor before one starts
 _LOOK_EVERY = 0.25  # seconds between two looks at the load
@@ -246,10 +246,10 @@ def run_all(tasks: Sequence[Callable[[], T]], jobs: int, load: Load) -> list[T]:
     """Run them in their order, at least `jobs` at a time, and more while there is room; returns the results in the
     order in which they ended."""
     waiting, running, results = deque(tasks), set[Future[T]](), list[T]()
-    with ThreadPoolExecutor(jobs * MOST) as pool:
+    with ThreadPoolExecutor(jobs + MORE) as pool:
         while waiting or running:
             load.look(time.monotonic())
-            while waiting and (len(running) < jobs or (len(running) < jobs * MOST and load.has_room())):
+            while waiting and (len(running) < jobs or (len(running) < jobs + MORE and load.has_room())):
                 running.add(pool.submit(waiting.popleft()))
                 load.forget()
             ended, running = wait(running, _LOOK_EVERY, FIRST_COMPLETED)

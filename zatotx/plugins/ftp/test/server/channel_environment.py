@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from io import BytesIO
@@ -150,6 +151,6 @@ class ChannelEnvironment(TestCase):
         await self.until(lambda: len(self.files('processed')) == number)
 
     def files(self, folder: str) -> list[str]:
-        """The files below a folder of the directory."""
+        """The files below a folder of the directory, whose folders may go away meanwhile."""
         root = self.directory / folder
-        return sorted(str(path.relative_to(root)) for path in root.rglob('*') if path.is_file())
+        return sorted(str(Path(path, name).relative_to(root)) for path, _, names in os.walk(root) for name in names)
