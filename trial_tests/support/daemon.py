@@ -93,10 +93,8 @@ class Daemon:
         return found
 
     def freeze(self) -> None:
-        """It takes connections, as its kernel does, and says nothing from now on. On a busy machine, threads still run
-        for a moment after the signal."""
+        """It takes connections, as its kernel does, and says nothing from now on."""
         self._signal(signal.SIGSTOP)
-        until(lambda: all(map(_is_stopped, self.pids())), f'{self.what} to stop')
 
     def thaw(self) -> None:
         """It goes on."""
@@ -137,16 +135,6 @@ def sweep(what: str) -> None:
         owner = left.name.removeprefix(prefix).split('-')[0]
         if owner.isdigit() and not Path('/proc', owner).exists():
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether all threads of a process are stopped, or it has ended."""
-    try:
-        files = list(Path(f'/proc/{pid}/task').glob('*/stat'))
-        states = [file.read_text('utf-8').rpartition(')')[2].split()[0] for file in files]
-    except OSError:
-        return not Path(f'/proc/{pid}').exists()
-    return all(state in 'TtZX' for state in states)
 
 
 def _children(pid: int) -> list[int]:
