@@ -6,14 +6,22 @@ import atexit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 
 import pymysql
 
 from trial_tests.support.daemon import Daemon
 from trial_tests.support.ports import is_free
+from trial_tests.support.waiting import until
 
 PASSWORD = 'mariadb-sEcReT'
 _numbers = count(1)
+
+
+def _thread_states(pid: int) -> list[str]:
+    """The state of each thread of a process, as `ps` shows it: T = stopped."""
+    files = Path(f'/proc/{pid}/task').glob('*/stat')
+    return [file.read_text('utf-8').rpartition(')')[2].split()[0] for file in files]
 
 
 class MariaDB(Daemon):
@@ -58,6 +66,11 @@ class MariaDB(Daemon):
         except pymysql.OperationalError:
             return False
         return True
+
+    def freeze(self) -> None:
+        """As Daemon's, and wait until no thread runs: on a busy machine, some still answer after the signal."""
+        super().freeze()
+        until(lambda: all(state == 'T' for state in _thread_states(self.pids()[0])), 'the end of its threads')
 
     def ask(self, statement: str, database: str | None = None) -> Sequence[tuple[object, ...]]:
         """One statement by the administrator, by itself; its rows."""
