@@ -40,7 +40,7 @@ class RateTests(SynchronousTestCase):
     def test_asked(self) -> None:
         """The remaining requests, and the time until the next one."""
         rate = GcraRate.from_limit(1, 1, 3)
-        self.assertEqual([rate.remaining(n * SECOND) for n in range(5)], [3, 2, 1, 0, 0])
+        self.assertEqual([rate.remaining_calls(n * SECOND) for n in range(5)], [3, 2, 1, 0, 0])
         self.assertEqual([rate.admits(n * SECOND) for n in range(4)], [True, True, True, False])
         self.assertEqual(rate.wait_time(2 * SECOND), 0)
         self.assertEqual(rate.wait_time(3 * SECOND - 1), SECOND - 1)

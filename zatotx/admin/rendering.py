@@ -47,7 +47,7 @@ def _load_environment() -> Environment:
         auto_reload=False,
     )
     environment.globals.update(static=lambda name: f'/static/{digests[name]}/{name}', version=__version__)
-    environment.filters.update(shown=shown_value, prose=prose, number=number)
+    environment.filters.update(shown=shown_value, prose=prose, number=format_number)
     return environment
 
 
@@ -92,7 +92,7 @@ def shown_value(value: Any) -> str:
     return as_json(value) if isinstance(value, Mapping) else str(value)
 
 
-def number(value: Any) -> str:
+def format_number(value: Any) -> str:
     """Format a number with separators between thousands. Other values are returned as text."""
     return f'{value:,}' if isinstance(value, int | float) else str(value)
 

@@ -22,7 +22,7 @@ from zatotx.admin.break_glass import BreakGlassAccount
 from zatotx.admin.break_glass_file import FILE
 from zatotx.admin.cluster_api import HttpClusterApi
 from zatotx.admin.screens import all_routes
-from zatotx.admin.settings import AdminSettings, ClusterSettings, LoadBalancerSettings, find_plaintext, load_settings
+from zatotx.admin.settings import AdminSettings, ClusterSettings, LoadBalancerSettings, load_settings, plaintext_warning
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.processes.lb_agent_client import AgentClientFiles, LoadBalancerAgentClient
@@ -102,7 +102,7 @@ class WebAdminService(Service):
             self._port = await Listeners(self.reactor).listen(listen, site)
         except Exception as error:  # Twisted, the kernel and OpenSSL raise various types
             raise StartError(f'The web admin cannot listen on {listen!r}: {error}') from None
-        if warning := find_plaintext(self.settings.web, getattr(self._port.getHost(), 'host', '')):
+        if warning := plaintext_warning(self.settings.web, getattr(self._port.getHost(), 'host', '')):
             self._log.warn('{warning}', warning=warning)
         self._log.info('The web admin of {name} listens on {where}', name=self.settings.cluster.name, where=listen)
 

@@ -67,7 +67,7 @@ def load_settings(path: Path) -> AdminSettings:
     return settings
 
 
-def find_plaintext(settings: WebSettings, host: str) -> str:
+def plaintext_warning(settings: WebSettings, host: str) -> str:
     """Return a warning if passwords cross the network unencrypted, otherwise ''. `host`: the address that it listens
     on."""
     is_tcp = settings.listen.removeprefix('haproxy:').startswith('tcp')

@@ -257,7 +257,7 @@ class LoadBalancer(Service):
         self.lock.release()
 
 
-def process_facts(control: Any) -> list[tuple[str, str]]:
+def process_overview(control: Any) -> list[tuple[str, str]]:
     """Return the facts about the process that the statistics page shows, such as the version and the uptime, as pairs
     of name and value."""
     info = control.info()

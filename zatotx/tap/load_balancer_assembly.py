@@ -22,7 +22,7 @@ from zatotx.lb.discovery.poller import DiscoveryPoller, read_members
 from zatotx.lb.discovery.server_list_request import request_server_list
 from zatotx.lb.frontend_interfaces import FrontendContext, IFrontend
 from zatotx.lb.frontends import Frontends
-from zatotx.lb.load_balancer_service import LoadBalancer, process_facts
+from zatotx.lb.load_balancer_service import LoadBalancer, process_overview
 from zatotx.lb.log_files import LoadBalancerLogs
 from zatotx.lb.running_frontend import make_frontend
 from zatotx.lb.server_connector import make_dialer
@@ -117,7 +117,7 @@ class LoadBalancerBase:
         prepare_metrics()
         self.responder = StatisticsResponder(
             settings=Stats(), read=read, title=TITLE,
-            facts=lambda: [] if self.control is None else process_facts(self.control),
+            facts=lambda: [] if self.control is None else process_overview(self.control),
         )  # fmt: skip
         frontends = self.frontends = Frontends(make=self.frontend_maker(), listen=listeners.listen)
         self.registry.on_server_down = lambda server: frontends.server_down(server.backend, server.name)

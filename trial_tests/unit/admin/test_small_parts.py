@@ -9,8 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.admin.preferences import Preferences, make_preferences
-from zatotx.admin.rendering import moment, number, shown_value
-from zatotx.admin.settings import DEFAULT_LISTEN, WebSettings, find_plaintext, load_settings
+from zatotx.admin.rendering import format_number, moment, shown_value
+from zatotx.admin.settings import DEFAULT_LISTEN, WebSettings, load_settings, plaintext_warning
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 from zatotx.model.errors import StartError
 
@@ -33,7 +33,7 @@ class SettingsTests(SynchronousTestCase):
             ('tcp:8183', '0.0.0.0', True, False), ('tcp:8183:interface=127.0.0.1', '127.0.0.1', False, False),
             ('ssl:8183:privateKey=k', '0.0.0.0', False, False), ('unix:admin.sock', '', False, False),
         ):  # fmt: skip
-            warning = find_plaintext(WebSettings(listen=listen, is_behind_https=is_behind_https), host)
+            warning = plaintext_warning(WebSettings(listen=listen, is_behind_https=is_behind_https), host)
             self.assertEqual('unencrypted' in warning, is_found, listen)
 
     def test_mistakes(self) -> None:
@@ -79,7 +79,7 @@ class RenderingTests(SynchronousTestCase):
         """Values of rows are readable."""
         self.assertEqual([shown_value(value) for value in (True, ['a', 'b'], '', None, 0)],
                          ['Yes', 'a, b', '\N{EN DASH}', '\N{EN DASH}', '0'])
-        self.assertEqual([number(value) for value in (1234567, 1234.5, 0, 'text')],
+        self.assertEqual([format_number(value) for value in (1234567, 1234.5, 0, 'text')],
                          ['1,234,567', '1,234.5', '0', 'text'])
 
 

@@ -177,7 +177,7 @@ class RateTests(SynchronousTestCase):
         """A call is admitted if the bucket is within its tolerance afterwards."""
         rate = GcraRate(10, 30)
         self.assertEqual([rate.admits(ahead) for ahead in (0, 20, 21)], [True, True, False])
-        self.assertEqual([rate.remaining(ahead) for ahead in (0, 1, 10, 20, 21, 30, 50)], [3, 2, 2, 1, 0, 0, 0])
+        self.assertEqual([rate.remaining_calls(ahead) for ahead in (0, 1, 10, 20, 21, 30, 50)], [3, 2, 2, 1, 0, 0, 0])
         self.assertEqual([rate.wait_time(ahead) for ahead in (0, 20, 21, 50)], [0, 0, 1, 30])
         self.assertEqual(count_admitted_calls((rate, rate), (0, 10), 5), 2)
         self.assertEqual(count_admitted_calls((rate, rate), (0, 10), 1), 1)

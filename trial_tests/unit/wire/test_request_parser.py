@@ -610,25 +610,25 @@ class ReasonTests(SynchronousTestCase):
             self.assertTrue(parser.is_idle)
 
     def test_whole_repeated_requests(self) -> None:
-        """`feed_whole_repeated` takes input that is one request with the previous head, and leaves all other input."""
+        """`feed_repeated_request` takes input that is one request with the previous head, and leaves other input."""
         one = request(b'Content-Length: 2', body=b'ab')
         parser = RequestParser(HttpParserLimits())
-        self.assertIsNone(parser.feed_whole_repeated(one), 'there is no previous head')
+        self.assertIsNone(parser.feed_repeated_request(one), 'there is no previous head')
         parser.feed(one)
         parser.next()
-        self.assertIsNone(parser.feed_whole_repeated(one), 'inside a message')
+        self.assertIsNone(parser.feed_repeated_request(one), 'inside a message')
         self.assertEqual(parser.take_whole_body(), b'ab')
         for other in (one[:-1], one + b'G', request(b'Content-Length: 3', body=b'a'), b'\r\n' + one[:-2]):
-            self.assertIsNone(parser.feed_whole_repeated(other))
-        self.assertEqual(parser.feed_whole_repeated(one[:-2] + b'xy'), b'xy')
+            self.assertIsNone(parser.feed_repeated_request(other))
+        self.assertEqual(parser.feed_repeated_request(one[:-2] + b'xy'), b'xy')
         self.assertTrue(parser.is_idle)
         parser.feed(one[:1])
-        self.assertIsNone(parser.feed_whole_repeated(one), 'after the beginning of another request')
+        self.assertIsNone(parser.feed_repeated_request(one), 'after the beginning of another request')
         parser.feed(one[1:])
         parser.next()
         self.assertEqual(parser.take_whole_body(), b'ab')
         parser.clear_cache()
-        self.assertIsNone(parser.feed_whole_repeated(one), 'the previous head is dropped')
+        self.assertIsNone(parser.feed_repeated_request(one), 'the previous head is dropped')
 
     def test_chunked_requests_are_not_taken_whole(self) -> None:
         """The length of a chunked body is not known; after the last request nothing is taken."""
@@ -636,12 +636,12 @@ class ReasonTests(SynchronousTestCase):
         parser.feed(chunked(b'0\r\n\r\n'))
         parser.next()
         self.assertIs(parser.next(), END)
-        self.assertIsNone(parser.feed_whole_repeated(chunked(b'0\r\n\r\n')))
+        self.assertIsNone(parser.feed_repeated_request(chunked(b'0\r\n\r\n')))
         last = request(b'Connection: close', b'Content-Length: 1', body=b'x')
         parser.feed(last)
         parser.next()
         self.assertEqual(parser.take_whole_body(), b'x')
-        self.assertIsNone(parser.feed_whole_repeated(last))
+        self.assertIsNone(parser.feed_repeated_request(last))
 
     def test_what_is_not_taken_as_repeated(self) -> None:
         """A chunked body has no known length, and what is inside a body is no request."""

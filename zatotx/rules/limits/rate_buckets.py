@@ -41,7 +41,7 @@ class GcraRate(msgspec.Struct, frozen=True):
         """Return whether a bucket that is `ahead` nanoseconds ahead admits one more call."""
         return ahead + self.interval <= self.tolerance
 
-    def remaining(self, ahead: int) -> int:
+    def remaining_calls(self, ahead: int) -> int:
         """Return the number of calls admitted now."""
         return max(0, self.tolerance - ahead) // self.interval
 
@@ -53,7 +53,7 @@ class GcraRate(msgspec.Struct, frozen=True):
 def count_admitted_calls(rates: Sequence[GcraRate], leads: Sequence[int], calls: int) -> int:
     """Return the number of calls, at most `calls`, that every rate limit admits. `leads[i]` is the time in nanoseconds
     by which the bucket of limit `i` is ahead of the current time."""
-    return min(calls, *(rate.remaining(ahead) for rate, ahead in zip(rates, leads, strict=True)))
+    return min(calls, *(rate.remaining_calls(ahead) for rate, ahead in zip(rates, leads, strict=True)))
 
 
 class RateBuckets:
@@ -127,10 +127,10 @@ class RateLimitHeaders:
             return b''
         if len(leads) == 1:  # the usual case
             rate, ahead = self._rates[0], leads[0]
-            remaining, reset = rate.remaining(ahead), ceil_seconds(ahead)
+            remaining, reset = rate.remaining_calls(ahead), ceil_seconds(ahead)
             return self._template % (remaining, reset, rate.burst, remaining, reset)
         states = [
-            (rate.remaining(ahead), ceil_seconds(ahead), rate.burst)
+            (rate.remaining_calls(ahead), ceil_seconds(ahead), rate.burst)
             for rate, ahead in zip(self._rates, leads, strict=True)
         ]
         values = [value for remaining, reset, _ in states for value in (remaining, reset)]

@@ -72,7 +72,7 @@ class RequestParser(HttpMessageParser):
             return None
         return head if self._state == HEAD and self._line is None else None
 
-    def feed_whole_repeated(self, data: bytes) -> bytes | None:
+    def feed_repeated_request(self, data: bytes) -> bytes | None:
         """Take input that is exactly one request with the previous head once more, if that has a Content-Length or no
         body, and return the body: what `feed` and `take_repeated` do, in one step. Otherwise returns None, and the
         input is not taken."""

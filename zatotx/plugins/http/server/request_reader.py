@@ -237,7 +237,7 @@ class RequestReader:
         repeatable = self._repeatable
         if repeatable is None or repeatable.routes is not self._context.router.routes or self._writer.is_backlogged:
             return None
-        return self.parser.feed_whole_repeated(data)
+        return self.parser.feed_repeated_request(data)
 
     def repeat(self, body: bytes, now: float) -> None:
         """Dispatch a request that needs none of the checks by its head: `_begin` and `_dispatch` in one step, which
